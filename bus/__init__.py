@@ -1,0 +1,16 @@
+"""What processes say to each other.
+
+    messages     every message that crosses a process boundary; read it first
+    wire         messages <-> bytes: versioned, additive
+    link         numbered, ordered, acknowledged tasks between two incarnations
+    replication  one ordered log of deltas an origin: positions, gaps, ranges, snapshots, digests
+    membership   alive, suspect, unreachable, dead; the fence
+    mesh         the three together: one node's end of the cluster, without sockets
+    sockets      (I/O) ZeroMQ: the only module here that imports it
+
+          node/cluster ── now, bytes ──▶ mesh ──▶ membership
+               ▲                          │ ├───▶ link (one a peer)
+               └── bytes to send, events ─┘ └───▶ replication (one log of ours, one replica a peer)
+
+All but `sockets` is pure: bytes and `now` (seconds of a monotonic clock) come in, values go out.
+"""

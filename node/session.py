@@ -1,0 +1,117 @@
+"""One connected resource of ours: its addresses, its presence, and the way to its client."""
+
+from typing import Protocol
+
+from xcluster.node.intake import Intake
+from xcluster.shared.jid import Jid
+from xcluster.shared.stanza import attribute
+
+
+class Line(Protocol):
+    """The way to a client: node/connection.py."""
+
+    def write(self, data: bytes) -> None:
+        """Send; collected and written once a loop turn."""
+
+    def end(self, condition: str, text: str = "") -> None:
+        """Close the stream with an error."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def heard_at(self) -> float: ...
+
+
+class Session:
+    """A session of this node. `counter` is its part of the sid; features keep their own state beside it."""
+
+    __slots__ = (
+        "bare",
+        "bound_at",
+        "counter",
+        "flags",
+        "generation",
+        "intake",
+        "jid",
+        "line",
+        "presence",
+        "priority",
+        "stamp",
+        "user",
+    )
+
+    def __init__(self, counter: int, jid: Jid, line: Line, generation: int, now: float) -> None:
+        self.counter = counter
+        self.jid = jid.full
+        self.bare = jid.bare
+        self.user = jid.local
+        self.line = line
+        self.generation = generation
+        self.bound_at = now
+        self.stamp = attribute("from", jid.full)  # what every stanza of the client leaves with
+        self.presence = b""  # what it broadcasts while available
+        self.priority = 0
+        self.flags = 0
+        self.intake = Intake()
+
+    @property
+    def is_available(self) -> bool:
+        return bool(self.presence)
+
+    def send(self, data: bytes) -> None:
+        """Give the client a stanza."""
+        self.line.write(data)
+
+
+class Sessions:
+    """This node's sessions, by counter and by user."""
+
+    def __init__(self) -> None:
+        self._by_counter: dict[int, Session] = {}
+        self._by_user: dict[str, Session | list[Session]] = {}
+        self._counter = 0
+
+    def next_counter(self) -> int:
+        self._counter += 1
+        return self._counter
+
+    def add(self, session: Session) -> None:
+        self._by_counter[session.counter] = session
+        entry = self._by_user.get(session.bare)
+        if entry is None:
+            self._by_user[session.bare] = session
+        elif type(entry) is list:
+            entry.append(session)
+        else:
+            self._by_user[session.bare] = [entry, session]  # type: ignore[list-item]
+
+    def remove(self, session: Session) -> None:
+        del self._by_counter[session.counter]
+        entry = self._by_user[session.bare]
+        if type(entry) is list:
+            entry.remove(session)
+            if len(entry) == 1:
+                self._by_user[session.bare] = entry[0]
+        else:
+            del self._by_user[session.bare]
+
+    def get(self, counter: int) -> Session | None:
+        return self._by_counter.get(counter)
+
+    def of(self, bare: str) -> list[Session]:
+        """The sessions here of a bare JID."""
+        entry = self._by_user.get(bare)
+        if entry is None:
+            return []
+        return list(entry) if type(entry) is list else [entry]  # type: ignore[list-item]
+
+    def all(self) -> list[Session]:
+        return list(self._by_counter.values())
+
+    def users(self) -> list[str]:
+        """Bare JIDs that have sessions here."""
+        return list(self._by_user)
+
+    def __len__(self) -> int:
+        return len(self._by_counter)

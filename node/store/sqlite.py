@@ -1,0 +1,139 @@
+"""SQLite: one file for all nodes of a machine, WAL, one writer at a time (I/O)."""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from xcluster.node.store.connection import Fault
+from xcluster.shared.errors import StoreError
+
+ERRORS = (sqlite3.Error,)
+_BUSY_MS = 50  # short: the worker tries again with jitter, which is fairer than SQLite's own waiting
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_LOST = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+
+
+class SqliteConnection:
+    """One connection to the file at `path`, which is made when it is missing. Raises StoreError."""
+
+    types = {
+        "id": "integer primary key autoincrement",
+        "text": "text",
+        "bytes": "blob",
+        "time": "real",
+        "compact": " without rowid",
+    }
+
+    def __init__(self, path: Path, synchronous: str, read_only: bool = False) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # keys of all users: not for others
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False,
+                cached_statements=256,
+            )  # fmt: skip
+            self._cursor = self._connection.cursor()
+            self._prepare(synchronous, read_only)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path}: {error}") from error
+
+    def _prepare(self, synchronous: str, read_only: bool) -> None:
+        self.run("pragma busy_timeout = 5000")  # switching to WAL, once in the file's life, waits for others
+        self.run("pragma journal_mode = wal")
+        self.run(f"pragma busy_timeout = {_BUSY_MS}")
+        self.run(f"pragma synchronous = {synchronous}")
+        self.run("pragma cache_size = -16000")
+        self.run("pragma temp_store = memory")
+        self.run("pragma journal_size_limit = 67108864")  # what a burst left of the WAL is given back
+        if read_only:
+            self.run("pragma query_only = 1")
+
+    def all(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return self._cursor.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, *parameters: Any) -> tuple[Any, ...] | None:
+        rows = self._cursor.execute(sql, parameters).fetchall()
+        return rows[0] if rows else None
+
+    def run(self, sql: str, *parameters: Any) -> int:
+        return self._cursor.execute(sql, parameters).rowcount
+
+    def among(self, column: str, values: Iterable[Any]) -> tuple[str, tuple[Any, ...]]:
+        found = tuple(values)
+        if not found:
+            return "1 = 0", ()
+        # Padded to a power of two, so that few different statements are prepared.
+        size = 1 << (len(found) - 1).bit_length()
+        return _condition(column, size), found + found[-1:] * (size - len(found))
+
+    def insert(
+        self, table: str, columns: dict[str, str], rows: Sequence[tuple[Any, ...]], conflict: str = ""
+    ) -> None:
+        if rows:
+            places = ", ".join("?" * len(columns))
+            sql = f"insert into {table} ({', '.join(columns)}) values ({places}) {conflict}"
+            self._cursor.executemany(sql, rows)
+
+    def bulk(self, table: str, columns: dict[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
+        self.insert(table, columns, rows)
+
+    # Whoever has begun to write has locked everything.
+
+    def lock_accounts(self, users: Iterable[str]) -> None:
+        pass
+
+    def lock_table(self, table: str) -> None:
+        pass
+
+    def lock_schema(self) -> None:
+        pass
+
+    def mark(self) -> int:
+        row = self.one("update marks set mark = mark + 1 returning mark")
+        assert row is not None
+        return int(row[0])
+
+    def horizon(self) -> int:
+        row = self.one("select mark from marks")
+        assert row is not None
+        return int(row[0]) + 1
+
+    def begin(self) -> str:
+        self.run("begin immediate")
+        return ""
+
+    def begin_reading(self) -> None:
+        self.run("begin")
+
+    def commit(self) -> None:
+        self.run("commit")
+
+    def rollback(self) -> None:
+        if self._connection.in_transaction:
+            try:
+                self.run("rollback")
+            except sqlite3.Error:
+                self.close()  # the next use finds it closed, and the worker connects again
+
+    def committed(self, ticket: str) -> bool:
+        return False  # SQLite says what became of a commit
+
+    def fault(self, error: Exception) -> Fault:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            closed = isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error)
+            return "lost" if closed else "bad"
+        if code & 0xFF in _BUSY:
+            return "busy"
+        return "lost" if code & 0xFF in _LOST else "bad"
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@lru_cache(maxsize=256)
+def _condition(column: str, size: int) -> str:
+    return f"{column} in ({', '.join('?' * size)})"
