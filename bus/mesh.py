@@ -4,7 +4,7 @@ Bytes and `now` come in; what is to be sent collects in `outbox`, what happened 
 owner (node/cluster.py, or the simulation) moves bytes and calls `tick` often and `flush` once a loop turn.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -20,6 +20,7 @@ from xcluster.bus.messages import (
     Dead,
     Delta,
     Deltas,
+    Farewell,
     Frame,
     Gone,
     Heartbeat,
@@ -37,7 +38,7 @@ from xcluster.bus.messages import (
 from xcluster.bus.replication import OwnLog, Replica, Table
 from xcluster.shared.errors import WireError
 
-TABLES: dict[type[Delta], str] = {SessionUp: "sessions", SessionDown: "sessions"}
+TABLES: dict[type[Delta], str] = {SessionUp: "sessions", SessionDown: "sessions", Farewell: "sessions"}
 EVERYBODY = Origin("*", 0)
 OVERDUE_S = 1.25  # an origin not heard for this long may have written something that we don't know of
 
@@ -103,6 +104,7 @@ class Mesh:
         self.superseded = False  # a newer incarnation of our name lives: this process has to end
         self.bus_names: dict[int, str] = {}
         self.counters = {"refused": 0, "unreadable": 0, "bus_switches": 0, "unknown_tasks": 0}
+        self.wake: Callable[[], None] = _nothing  # there is something to flush: end this turn with it
         self._buses = range(buses)
         self._beat_at = now
         self._news_bus = 0  # the bus that our deltas go out on
@@ -119,10 +121,15 @@ class Mesh:
             Dead: self._dead,
         }
 
+    @property
+    def bus_count(self) -> int:
+        return len(self._buses)
+
     # what the node does
 
     def write(self, delta: Delta) -> int:
         """Append a delta to our log; it is published with the next `flush`."""
+        self.wake()
         return self.log.append(delta)
 
     def send(self, target: Origin, task: Task, context: Any = None) -> int:
@@ -131,6 +138,7 @@ class Mesh:
         if link is None:
             return 0
         self._touched[target] = None
+        self.wake()
         return link.send(task, context)
 
     def is_taken(self, target: Origin, number: int) -> bool:
@@ -444,6 +452,17 @@ class Mesh:
         return outbox
 
     @property
+    def owes_acks(self) -> bool:
+        """Whether some peer waits for an acknowledgement that found no frame to ride on."""
+        return any(link.has_work for link in self.links.values())
+
+    def touch_owing(self) -> None:
+        """Let the next flush look at the links that owe an acknowledgement."""
+        for origin, link in self.links.items():
+            if link.has_work:
+                self._touched[origin] = None
+
+    @property
     def wants_flush(self) -> bool:
         return bool(self._touched or self.outbox or self.log.has_unsent)
 
@@ -452,3 +471,7 @@ class Mesh:
         if working and self._news_bus not in working:
             self._news_bus = working[0]
         return self._news_bus
+
+
+def _nothing() -> None:
+    pass

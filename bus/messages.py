@@ -61,10 +61,9 @@ class SessionUp(Delta, tag=1):
 
 
 class SessionDown(Delta, tag=2):
-    """A session has ended. `presence` is its unavailable presence, b"" for a plain one."""
+    """A session has ended."""
 
     counter: int
-    presence: bytes = b""
 
 
 class RosterChanged(Delta, tag=3):
@@ -97,9 +96,14 @@ class OfflineWaiting(Delta, tag=6):
     user: str
 
 
-DELTAS = (
-    SessionUp | SessionDown | RosterChanged | Invalidated | LoginFailed | OfflineWaiting
-)
+class Farewell(Delta, tag=7):
+    """The unavailable presence with which the next delta of session `counter` ends its availability."""
+
+    counter: int
+    presence: bytes
+
+
+DELTAS = SessionUp | SessionDown | RosterChanged | Invalidated | LoginFailed | OfflineWaiting | Farewell
 
 
 # Tasks
@@ -123,6 +127,7 @@ class RouteStanza(Task, tag=1):
     raw: bytes  # stamped: ready for the recipient's stream
     sender: int = 0  # counter of the sending session, for directed presence; 0: a service
     delayed: bool = False  # may have been delivered before to another session
+    stanza_type: str | None = None  # its type attribute
 
 
 class Undeliverable(Task, tag=2):

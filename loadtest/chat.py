@@ -15,7 +15,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 
 from xcluster.loadtest.correspondent import Correspondent
-from xcluster.loadtest.ledger import Ledger, Letter
+from xcluster.loadtest.ledger import Letter
 from xcluster.loadtest.user import STEP_ERRORS, Options, Pace, Scenario
 
 LOGINS_PER_S = 100.0
@@ -38,8 +38,6 @@ class Chat(Scenario):
         super().__init__(options, environment)
         self.count = max(1, options.pairs // options.parts)
         self.spawn_rate = LOGINS_PER_S / 2 / options.parts
-        self.ledger = Ledger()
-        self.report.tally = self.ledger.tally
         self._next_pair = options.part
         self._ends: list[Correspondent] = []
         self._node_of: dict[str, int] = {}
@@ -57,6 +55,7 @@ class Chat(Scenario):
                 try:
                     self.ends = scenario.open_pair()
                 except STEP_ERRORS as error:
+                    scenario.failed(error)
                     raise StopUser from error
                 # One exchange is two messages, one each way.
                 self.pace = Pace(2 * options.pairs / options.rate, next(numbers), count)
@@ -70,6 +69,7 @@ class Chat(Scenario):
                 try:
                     self.chat.exchange(*self.ends)
                 except STEP_ERRORS as error:
+                    self.chat.failed(error)
                     raise StopUser from error
 
         return Pair

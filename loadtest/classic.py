@@ -18,7 +18,7 @@ from locust.env import Environment
 
 from xcluster.loadtest.client import Client
 from xcluster.loadtest.correspondent import Correspondent
-from xcluster.loadtest.ledger import Ledger, Letter
+from xcluster.loadtest.ledger import Letter
 from xcluster.loadtest.population import Population, Visitor, other_node
 from xcluster.loadtest.user import STEP_ERRORS, Options, Pace, Scenario
 
@@ -39,8 +39,6 @@ class Classic(Scenario):
         super().__init__(options, environment)
         self.count = doors(options)
         self.spawn_rate = float(self.count)
-        self.ledger = Ledger()
-        self.report.tally = self.ledger.tally
         self.report.kept = 0
         self._nodes = len(options.nodes.places)
         self._population = Population(options.users, self._nodes, part=options.part, parts=options.parts)
@@ -86,15 +84,16 @@ class Classic(Scenario):
         began = time.monotonic()
         try:
             client = self.login(visitor.user, visitor.node, f"visit{visitor.visit}.{self.options.part}")
-        except STEP_ERRORS:
+        except STEP_ERRORS as error:
+            self.failed(error)
             self._population.left(visitor)
             return
         try:
             self._stay(visitor, client, began)
             self._population.leaving(visitor)
             self.leave(client)
-        except STEP_ERRORS:
-            self.session_broke(client)
+        except STEP_ERRORS as error:
+            self.session_broke(client, error)
         finally:
             self._population.left(visitor)
 
@@ -120,9 +119,9 @@ class Classic(Scenario):
             self._write_online(me, self.bare(partner.user))
         away = self.bare(self._population.away_from(visitor.node))
         self._away.add(away)
+        me.write(away)
         assert self.report.kept is not None
         self.report.kept += 1
-        me.write(away)
         remaining = began + self.options.stay_s - time.monotonic()
         if remaining > 0:
             client.closed.wait(remaining)
@@ -147,6 +146,8 @@ class Classic(Scenario):
     def finish(self) -> None:
         """Let the last visitors leave, fetch what was kept, and count."""
         self._visits.join(timeout=self.options.stay_s + 3 * self.options.limit_s)
+        for _ in self._visits:
+            self.report.failed("visit", TimeoutError())
         self._visits.kill()
         fetchers = Pool(FETCHERS)
         for recipient, senders in self.ledger.waiting().items():
@@ -168,7 +169,8 @@ class Classic(Scenario):
         user = int(recipient.partition("@")[0].removeprefix(self.options.prefix))
         try:
             client = self.login(user, node, f"fetch.{self.options.part}", later=True)
-        except STEP_ERRORS:
+        except STEP_ERRORS as error:
+            self.failed(error)
             return
         try:
             Correspondent(client, self.ledger, on_letter)
@@ -177,8 +179,8 @@ class Classic(Scenario):
                 if not done.wait(self.options.limit_s):
                     raise TimeoutError(f"{self.ledger.waiting_for(recipient)} are missing")
             self.leave(client)
-        except STEP_ERRORS:
-            self.session_broke(client)
+        except STEP_ERRORS as error:
+            self.session_broke(client, error)
 
     def line(self) -> str:
         tally = self.ledger.tally

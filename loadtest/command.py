@@ -24,7 +24,9 @@ def _positive(minimum: int = 1) -> click.IntRange:
     "reordered, spoilt or returned. 2: it could not start.",
 )
 @click.argument("scenario", type=click.Choice(["classic", "chat", "presence"]))
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of a running `xcluster up --own-ports`.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder of a running `xcluster up --own-ports`."
+)
 @click.option("--nodes", help="host:port,... instead of --data, with --domain.")
 @click.option("--domain", help="The XMPP domain, with --nodes.")
 @click.option("--users", type=_positive(4), default=3000, help="Accounts there are (`xcluster provision`).")
@@ -36,7 +38,9 @@ def _positive(minimum: int = 1) -> click.IntRange:
               help="Arrivals per second (classic, presence); messages per second (chat).")  # fmt: skip
 @click.option("--time", "time_s", type=click.FloatRange(min=0.5), default=60.0,
               help="Seconds; for presence the limit of the storm.")  # fmt: skip
-@click.option("--stay", "stay_s", type=click.FloatRange(min=0), default=1.0, help="Seconds a classic client stays.")
+@click.option(
+    "--stay", "stay_s", type=click.FloatRange(min=0), default=1.0, help="Seconds a classic client stays."
+)
 @click.option("--limit", "limit_s", type=click.FloatRange(min=0.1), default=10.0,
               help="Seconds that anything may take to arrive.")  # fmt: skip
 @click.option("--clients", type=_positive(2), help="Users that log in (presence); else all.")
@@ -134,12 +138,10 @@ def _serve(console: Console, scenario: str, options: Any, address: str) -> int:
         clean = clean and report.clean
         console.print(report.table())
 
-    try:
-        Page(scenario, options, done).serve(
-            host or "127.0.0.1", int(port), lambda url: console.print(f"locust's page: {url}  (Ctrl-C ends)")
-        )
-    except KeyboardInterrupt:
-        pass
+    def ready(url: str) -> None:
+        console.print(f"locust's page: {url}  (Ctrl-C ends)")
+
+    Page(scenario, options, done).serve(host or "127.0.0.1", int(port), ready)
     return 0 if clean else 1
 
 

@@ -26,7 +26,11 @@ class Correspondent:
 
     def write(self, recipient: str) -> Letter:
         letter = self._ledger.write(self.client.jid, recipient, time.monotonic())
-        self.client.message(recipient, letter.body(), str(letter.seq))
+        try:
+            self.client.message(recipient, letter.body(), str(letter.seq))
+        except OSError:
+            self._ledger.not_sent(letter)
+            raise
         return letter
 
     def _take(self, element: Element) -> None:

@@ -16,6 +16,6 @@ def launch(scenario: str, *arguments: str) -> tuple[int, dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory(prefix="xcluster-loadtest-") as folder:
         file = Path(folder) / "summary.json"
-        command = [sys.executable, "-m", "xcluster.loadtest", scenario, *arguments, "--json", str(file)]
+        command = [sys.executable, "-P", "-m", "xcluster.loadtest", scenario, *arguments, "--json", str(file)]
         code = subprocess.run(command, check=False).returncode
         return code, json.loads(file.read_text("utf-8")) if file.exists() else {}

@@ -14,11 +14,13 @@ from xcluster.loadtest.histogram import Histogram
 
 MARK = "xcluster-letter"
 MAX_EXAMPLES = 20
+FAULTS = ("lost", "doubled", "misrouted", "reordered", "corrupt", "returned")  # fields of Tally
 
 
 class Letter(msgspec.Struct, frozen=True, gc=False):
     """One message: what its body says."""
 
+    run: str  # which ledger wrote it
     sender: str  # full JID
     recipient: str  # bare JID
     seq: int
@@ -29,7 +31,7 @@ class Letter(msgspec.Struct, frozen=True, gc=False):
         return self.sender, self.recipient, self.seq
 
     def body(self) -> str:
-        words = f"{MARK} {self.sender} {self.recipient} {self.seq} {self.sent_at:.6f}"
+        words = f"{MARK} {self.run} {self.sender} {self.recipient} {self.seq} {self.sent_at:.6f}"
         return f"{words} {zlib.crc32(words.encode()):08x}"
 
 
@@ -39,8 +41,8 @@ def parse(body: str) -> Letter | None:
     if f"{zlib.crc32(words.encode()):08x}" != checksum:
         return None
     match words.split(" "):
-        case [mark, sender, recipient, seq, sent_at] if mark == MARK:
-            return Letter(sender, recipient, int(seq), float(sent_at))
+        case [mark, run, sender, recipient, seq, sent_at] if mark == MARK:
+            return Letter(run, sender, recipient, int(seq), float(sent_at))
     return None
 
 
@@ -57,6 +59,7 @@ class Tally(msgspec.Struct):
 
     written: int = 0
     read: int = 0  # once each
+    older: int = 0  # of another run, and of no account in this one
     returned: int = 0  # came back as an error
     lost: int = 0
     doubled: int = 0
@@ -68,7 +71,7 @@ class Tally(msgspec.Struct):
 
     @property
     def faults(self) -> int:
-        return self.lost + self.doubled + self.misrouted + self.reordered + self.corrupt + self.returned
+        return sum(getattr(self, name) for name in FAULTS)
 
     def fault(self, kind: str, text: str) -> None:
         setattr(self, kind, getattr(self, kind) + 1)
@@ -76,16 +79,17 @@ class Tally(msgspec.Struct):
             self.examples.append(f"{kind}: {text}")
 
     def merge(self, other: "Tally") -> None:
-        for name in ("written", "read", "returned", "lost", "doubled", "misrouted", "reordered", "corrupt"):
+        for name in ("written", "read", "older", *FAULTS):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.latency.merge(other.latency)
         self.examples = (self.examples + other.examples)[:MAX_EXAMPLES]
 
 
 class Ledger:
-    """All letters of one run (one process of it)."""
+    """All letters of one run (one process of it); `run` is a word that no other run uses."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
+        self._run = run
         self.tally = Tally()
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._waiting: Counter[str] = Counter()  # by recipient, of letters not yet read
@@ -96,7 +100,7 @@ class Ledger:
         lane.open.add(lane.last_written)
         self._waiting[recipient] += 1
         self.tally.written += 1
-        return Letter(sender, recipient, lane.last_written, now)
+        return Letter(self._run, sender, recipient, lane.last_written, now)
 
     def read(self, reader: str, sender: str, body: str, now: float, late: bool = False) -> Letter | None:
         """Take a body that `reader` (bare JID) got from `sender` (full JID).
@@ -107,6 +111,9 @@ class Ledger:
         letter = parse(body)
         if letter is None:
             self.tally.fault("corrupt", f"{reader} got {body[:120]!r} from {sender}")
+            return None
+        if letter.run != self._run:  # kept for somebody when an earlier run was broken off
+            self.tally.older += 1
             return None
         lane = self._lanes.get((letter.sender, letter.recipient))
         if letter.recipient != reader or letter.sender != sender or lane is None:
@@ -123,6 +130,13 @@ class Ledger:
         if not late:
             self.tally.latency.add(now - letter.sent_at)
         return letter
+
+    def not_sent(self, letter: Letter) -> None:
+        """The stream broke before it was handed to the server."""
+        lane = self._lanes[letter.sender, letter.recipient]
+        if letter.seq in lane.open:
+            self._close(lane, letter.recipient, letter.seq)
+            self.tally.written -= 1
 
     def came_back(self, sender: str, recipient: str, seq: int, condition: str) -> None:
         """A message error (RFC 6120 §8.3) came for it: not delivered, and its sender knows."""

@@ -52,5 +52,7 @@ def read_cluster(folder: Path, tls: Tls) -> Nodes:
         if process["kind"] == "node" and name in process.get("ports", {})
     ]
     if not places:
-        raise ConfigError("--data", str(folder), "its nodes have no ports of their own: start it with --own-ports")
+        raise ConfigError(
+            "--data", str(folder), "its nodes have no ports of their own: start it with --own-ports"
+        )
     return Nodes(cluster["domain"], places, tls)

@@ -51,6 +51,7 @@ class Presence(Scenario):
                 try:
                     scenario.enter()
                 except STEP_ERRORS as error:
+                    scenario.failed(error)
                     raise StopUser from error
 
             @task
@@ -116,8 +117,7 @@ class Presence(Scenario):
         leavers.join()
 
     def line(self) -> str:
-        return (
-            f"{self.sessions_open:,} sessions, {sum(self.report.failures.values()):,} failures, "
-            f"all of {len(self._there):,} told of each other: "
-            f"{'yes' if self._available.complete(self._expected(set(self._there), set(self._there))) else 'no'}"
-        )
+        there = set(self._there)
+        missing = self._available.missing(self._expected(there, there))
+        failures = sum(self.report.failures.values())
+        return f"{self.sessions_open:,} sessions, {failures:,} failures, {missing:,} not told yet"

@@ -7,7 +7,7 @@ import msgspec
 from rich.table import Table
 
 from xcluster.loadtest.histogram import Histogram
-from xcluster.loadtest.ledger import Tally
+from xcluster.loadtest.ledger import FAULTS, Tally
 from xcluster.loadtest.sightings import Verdict
 
 
@@ -88,12 +88,7 @@ class Report(msgspec.Struct):
             "cross_share": self.cross_share,
             "latency_p50_ms": _ms(tally.latency, 0.5),
             "latency_p99_ms": _ms(tally.latency, 0.99),
-            "lost": tally.lost,
-            "doubled": tally.doubled,
-            "misrouted": tally.misrouted,
-            "reordered": tally.reordered,
-            "corrupt": tally.corrupt,
-            "returned": tally.returned,
+            **{name: getattr(tally, name) for name in FAULTS},
             "offline_kept": self.kept,
             "offline_fetched": self.fetched if self.kept is not None else None,
             "presence": {phase: msgspec.to_builtins(verdict) for phase, verdict in self.seen.items()},
@@ -116,16 +111,22 @@ class Report(msgspec.Struct):
             rows.append(("contacts per roster", span, True))
         if self.turned_away:
             rows.append(("arrivals turned away (too few users)", f"{self.turned_away:,}", True))
-        rows += [(f"failed: {reason}", f"{count:,}", False) for reason, count in sorted(self.failures.items())]
+        rows += [
+            (f"failed: {reason}", f"{count:,}", False) for reason, count in sorted(self.failures.items())
+        ]
         if tally.written:
             share = self.cross_share
             rows.append(("messages delivered", f"{tally.read:,} of {tally.written:,}", True))
             rows.append(("share that crossed nodes", "–" if share is None else f"{share:.0%}", True))
             rows.append(("latency p50 / p99", _both(tally.latency), True))
-            for name in ("lost", "doubled", "misrouted", "reordered", "corrupt", "returned"):
+            for name in FAULTS:
                 rows.append((name, f"{getattr(tally, name):,}", getattr(tally, name) == 0))
+        if tally.older:
+            rows.append(("messages of an earlier run", f"{tally.older:,}", True))
         if self.kept is not None:
-            rows.append(("offline kept / fetched", f"{self.kept:,} / {self.fetched:,}", self.kept == self.fetched))
+            rows.append(
+                ("offline kept / fetched", f"{self.kept:,} / {self.fetched:,}", self.kept == self.fetched)
+            )
         for phase, verdict in self.seen.items():
             rows.append((f"{phase}: told / expected", f"{verdict.expected - verdict.missing:,} / "
                          f"{verdict.expected:,}", verdict.missing == 0))  # fmt: skip

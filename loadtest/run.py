@@ -4,12 +4,12 @@ Several processes: this one starts the others as its own command line with a par
 they found. Import it only into a process that may be patched by gevent.
 """
 
-import locust  # noqa: F401  (first: it patches the standard library)
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ from xcluster.loadtest.user import Options, Scenario
 
 SCENARIOS: dict[str, type[Scenario]] = {each.name: each for each in (Classic, Chat, Presence)}
 PROGRESS_S = 2.0
+START = [sys.executable, "-P", "-m", "xcluster.loadtest"]
 
 Say = Callable[[str], None]
 
 
 def run(name: str, options: Options, say: Say) -> tuple[Report, Environment]:
     """Run a scenario without locust's page."""
+    allow_many_sockets()
     environment = Environment(reset_stats=False)
     scenario = SCENARIOS[name](options, environment)
     environment.user_classes = [scenario.user_class(options, lambda: scenario)]
@@ -53,6 +55,12 @@ def run(name: str, options: Options, say: Say) -> tuple[Report, Environment]:
     return scenario.report, environment
 
 
+def allow_many_sockets() -> None:
+    """Each client is a descriptor; take as many as we may."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run_progress(scenario: Scenario, say: Say) -> None:
     began = time.monotonic()
     while True:
@@ -64,7 +72,8 @@ def write_html(environment: Environment, folder: Path, name: str) -> Path:
     """locust's report."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.html"
-    file.write_text(get_html_report(environment, show_download_link=False), "utf-8")
+    page = get_html_report(environment, show_download_link=False)  # type: ignore[no-untyped-call]
+    file.write_text(page, "utf-8")
     return file
 
 
@@ -85,7 +94,7 @@ def write_share(file: Path, report: Report, environment: Environment) -> None:
     file.write_bytes(msgspec.msgpack.encode(Share(report, entries, errors)))
 
 
-def _plain(entry: dict[str, Any]) -> dict[str, Any]:
+def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: dict(value) if isinstance(value, dict) else value for key, value in entry.items()}
 
 
@@ -96,9 +105,7 @@ class Helpers:
         self._folder = tempfile.TemporaryDirectory(prefix="xcluster-loadtest-")
         self._files = [Path(self._folder.name) / f"part{part}" for part in range(1, parts)]
         self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "xcluster.loadtest", *command, "--part", str(part), "--share", str(file)]
-            )
+            subprocess.Popen([*START, *command, "--part", str(part), "--share", str(file)])
             for part, file in enumerate(self._files, start=1)
         ]
 

@@ -68,7 +68,10 @@ class Scram:
 
     def verify(self, success: bytes) -> None:
         """Check that the server knows the password too; raises AuthError."""
-        told = base64.b64decode(_fields(success).get("v", ""))
+        try:
+            told = base64.b64decode(_fields(success).get("v", ""))
+        except ValueError as error:
+            raise AuthError("malformed-request", f"success {success!r}") from error
         if not hmac.compare_digest(told, self._server_signature):
             raise AuthError("not-authorized", "the server's signature is wrong")
 

@@ -1,5 +1,6 @@
 """A client's XML stream (RFC 6120 §4): bytes in, elements out; and the texts that a client sends."""
 
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
@@ -18,7 +19,7 @@ BODY = f"{{{ns.CLIENT}}}body"
 STANZA_ERROR = f"{{{ns.CLIENT}}}error"
 DELAY = f"{{{ns.DELAY}}}delay"
 
-Element = etree._Element
+Element = Any  # lxml's, which has no type stubs
 
 
 class StreamReader:
@@ -59,7 +60,7 @@ class StreamReader:
 def condition(element: Element) -> str:
     """The defined condition in a <failure/>, <error/> or <stream:error/>: its first child's name."""
     for child in element:
-        return etree.QName(child).localname
+        return str(etree.QName(child).localname)
     return "undefined-condition"
 
 
@@ -72,8 +73,7 @@ def header(domain: str) -> bytes:
 
 def message(to: str, body: str, id: str, type: str = "chat") -> bytes:
     return (
-        f"<message to={quoteattr(to)} id={quoteattr(id)} type='{type}'>"
-        f"<body>{escape(body)}</body></message>"
+        f"<message to={quoteattr(to)} id={quoteattr(id)} type='{type}'><body>{escape(body)}</body></message>"
     ).encode()
 
 

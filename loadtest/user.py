@@ -1,5 +1,6 @@
 """What all scenarios share (I/O): options, log-ins that are counted, steps that locust hears of."""
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +11,21 @@ from locust import User
 from locust.env import Environment
 
 from xcluster.loadtest.client import Client
+from xcluster.loadtest.ledger import Ledger
 from xcluster.loadtest.nodes import Nodes
 from xcluster.loadtest.report import Report
 from xcluster.shared.errors import XclusterError
 
 STEP_ERRORS = (OSError, XclusterError)
+
+
+class StepFailed(XclusterError):
+    """A named step of a session that did not succeed."""
+
+    def __init__(self, step: str, cause: Exception) -> None:
+        super().__init__(f"{step}: {cause}")
+        self.step = step
+        self.cause = cause
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -69,6 +80,8 @@ class Scenario:
         self.report = Report(self.name, options.nodes.domain)
         self.stopping = False
         self.sessions_open = 0
+        self.ledger = Ledger(secrets.token_hex(4))
+        self.report.tally = self.ledger.tally
         self._started = time.monotonic()
 
     @staticmethod
@@ -103,24 +116,23 @@ class Scenario:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time what is inside and tell locust; an error is counted and raised again."""
+        """Time what is inside and tell locust; an error becomes StepFailed."""
         began = time.perf_counter()
         try:
             yield
         except STEP_ERRORS as error:
-            self.report.failed(name, error)
             self.told(name, time.perf_counter() - began, error)
-            raise
+            raise StepFailed(name, error) from error
         self.told(name, time.perf_counter() - began)
 
     def told(self, name: str, seconds: float, error: Exception | None = None) -> None:
-        self.environment.events.request.fire(
+        self.environment.events.request.fire(  # type: ignore[no-untyped-call]
             request_type="XMPP", name=name, response_time=seconds * 1000, response_length=0,
             exception=error, context={},
         )  # fmt: skip
 
     def login(self, user: int, node: int, resource: str, *, later: bool = False) -> Client:
-        """A counted log-in; raises what `Client.login` raises. `later`: after the run, not part of its rate."""
+        """A counted log-in, but for those `later` than the run; raises StepFailed."""
         options = self.options
         place = options.nodes.places[node]
         client = Client(options.nodes.domain, max(options.limit_s, 10.0))
@@ -145,7 +157,15 @@ class Scenario:
         elif not in_order:
             self.report.failed("leave", TimeoutError())
 
-    def session_broke(self, client: Client) -> None:
-        """For a session whose step failed, which has been counted."""
+    def failed(self, error: Exception) -> None:
+        """Count what stopped a session."""
+        if isinstance(error, StepFailed):
+            self.report.failed(error.step, error.cause)
+        else:
+            self.report.failed("session", error)
+
+    def session_broke(self, client: Client, error: Exception) -> None:
+        """For a session that can't go on."""
+        self.failed(error)
         client.abort()
         self.sessions_open -= 1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from xcluster.bus.messages import Delta, Origin, SessionDown, SessionUp, Sid
+from xcluster.bus.messages import Delta, Farewell, Origin, SessionDown, SessionUp, Sid
 from xcluster.bus.replication import row_hash
 
 MAX_INTERNED = 8192  # distinct presence stanzas shared between records; beyond: not shared
@@ -78,6 +78,7 @@ class Directory:
         self._digests: dict[Origin, int] = {me: 0}
         self._presences: dict[bytes, bytes] = {}
         self._stale: set[tuple[Origin, int]] = set()
+        self._farewells: dict[tuple[Origin, int], bytes] = {}
 
     # reading
 
@@ -135,14 +136,16 @@ class Directory:
         elif isinstance(delta, SessionDown):
             record = self._origins.get(origin, {}).get(delta.counter)
             if record is not None:
-                self._remove(record, delta.presence)
+                self._remove(record)
+        elif isinstance(delta, Farewell):
+            self._farewells[origin, delta.counter] = delta.presence
 
     def replace(self, origin: Origin, rows: Iterable[Delta]) -> None:
         """These are all sessions of the origin: apply the difference."""
         fresh = {row.counter: row for row in rows if isinstance(row, SessionUp)}
         known = self._origins.get(origin, {})
         for record in [r for counter, r in known.items() if counter not in fresh]:
-            self._remove(record, b"")
+            self._remove(record)
         for counter, row in fresh.items():
             old = known.get(counter)
             if old is None or old.row() != row:
@@ -151,7 +154,7 @@ class Directory:
     def forget(self, origin: Origin) -> None:
         """The origin is dead, and all its sessions with it."""
         for record in list(self._origins.get(origin, {}).values()):
-            self._remove(record, b"")
+            self._remove(record)
         if origin != self.me:
             self._origins.pop(origin, None)
             self._digests.pop(origin, None)
@@ -173,6 +176,10 @@ class Directory:
         The row itself stays, so that digests go on telling the truth."""
         if counter in self._origins.get(origin, ()):
             self._stale.add((origin, counter))
+
+    def lose(self, record: Record) -> None:
+        """For tests: lose a row as nothing in the protocol does; the digest must find it."""
+        self._remove(record)
 
     # table
 
@@ -205,12 +212,12 @@ class Directory:
         if self._stale:
             self._stale.discard((record.origin, record.counter))
         if old is not None and old.jid != record.jid:
-            self._hide(old, b"")
+            self._hide(old)
             old = None
         seen = self._seen(record.jid)
         if seen is None or seen is old:
             self._show(record)
-            self._told(seen, record, b"")
+            self._told(seen, record)
         elif old is not None and seen is not old:  # one in the shadow has changed
             self._shadow_without(old)
             self._compete(record, seen)
@@ -222,19 +229,19 @@ class Directory:
         self._shadowed.setdefault(record.jid, []).append(loser)
         if winner is record:
             self._show(record)
-            self._told(seen, record, b"")
+            self._told(seen, record)
         if loser.origin == self.me:
             for hook in self.on_conflict:
                 hook(loser)
 
-    def _remove(self, record: Record, farewell: bytes) -> None:
+    def _remove(self, record: Record) -> None:
         del self._origins[record.origin][record.counter]
         digest = self._digests[record.origin] - row_hash(record.row())
         self._digests[record.origin] = digest & _MASK
         self._stale.discard((record.origin, record.counter))
-        self._hide(record, farewell)
+        self._hide(record)
 
-    def _hide(self, record: Record, farewell: bytes) -> None:
+    def _hide(self, record: Record) -> None:
         if self._seen(record.jid) is not record:
             self._shadow_without(record)
             return
@@ -243,7 +250,7 @@ class Directory:
             heir = max(rivals, key=lambda rival: rival.rank)
             self._shadow_without(heir)
             self._show(heir)
-            self._told(record, heir, farewell)
+            self._told(record, heir)
             return
         user = bare(record.jid)
         entry = self._users[user]
@@ -253,7 +260,7 @@ class Directory:
                 self._users[user] = next(iter(entry.values()))
         else:
             del self._users[user]
-        self._told(record, None, farewell)
+        self._told(record, None)
 
     def _seen(self, jid: str) -> Record | None:
         entry = self._users.get(bare(jid))
@@ -278,6 +285,9 @@ class Directory:
         else:
             self._shadowed.pop(record.jid, None)
 
-    def _told(self, old: Record | None, new: Record | None, farewell: bytes) -> None:
+    def _told(self, old: Record | None, new: Record | None) -> None:
+        farewell = b""
+        if old is not None and self._farewells:
+            farewell = self._farewells.pop((old.origin, old.counter), b"")
         for hook in self.on_change:
             hook(old, new, farewell)

@@ -15,6 +15,7 @@ from xcluster.bus import membership, mesh
 from xcluster.bus.link import Sent
 from xcluster.bus.messages import (
     Delta,
+    Farewell,
     FetchOffline,
     Origin,
     RouteStanza,
@@ -81,17 +82,24 @@ class Exchange:
 
     # our sessions
 
-    def put(self, row: SessionUp) -> None:
-        """A session of ours is there, or has changed: tell the directory and everybody."""
-        self.directory.apply(self.me, row)
-        self.mesh.write(row)
+    def put(self, row: SessionUp, farewell: bytes = b"") -> None:
+        """A session of ours is there, or has changed: tell the directory and everybody.
+
+        `farewell` is the unavailable presence that ended its availability."""
+        if farewell:
+            self._write(Farewell(row.counter, farewell))
+        self._write(row)
 
     def drop(self, counter: int, farewell: bytes = b"") -> None:
-        """A session of ours has ended, with its unavailable presence."""
+        """A session of ours has ended, perhaps with an unavailable presence."""
         if self.directory.own(counter) is not None:
-            down = SessionDown(counter, farewell)
-            self.directory.apply(self.me, down)
-            self.mesh.write(down)
+            if farewell:
+                self._write(Farewell(counter, farewell))
+            self._write(SessionDown(counter))
+
+    def _write(self, delta: Delta) -> None:
+        self.directory.apply(self.me, delta)
+        self.mesh.write(delta)
 
     def announce(self, event: Delta) -> None:
         """Tell everybody, ourselves first, of an event that is no row."""
@@ -128,6 +136,11 @@ class Exchange:
         if self.lanes.is_waiting:
             self.lanes.pump(now)
         return self.mesh.flush(now)
+
+    @property
+    def wants_flush(self) -> bool:
+        """Whether this turn has produced something for other nodes, or settled what a lane waits for."""
+        return self.mesh.wants_flush or self.lanes.is_waiting
 
     @property
     def must_be_reborn(self) -> bool:

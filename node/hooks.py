@@ -2,8 +2,8 @@
 
 A feature is a subclass of `Feature`, one module each in node/features, listed there in order. It overrides the
 hooks that it needs, marks its IQ handlers with `@iq`, names what it adds to disco, and gets what it uses through
-its constructor. A public method that is neither a hook nor an IQ handler is refused when the class is defined,
-so that a misspelt hook can't go unnoticed. Hooks run in the loop and must not wait; a handler marked
+its constructor. A public method that is neither a hook nor marked (`@iq`, `@service`) is refused when the class
+is defined, so that a misspelt hook can't go unnoticed. Hooks run in the loop and must not wait; a handler marked
 `waits=True` runs in a greenlet and may call the store.
 """
 
@@ -51,7 +51,7 @@ class Request(msgspec.Struct, gc=False):
 
     @property
     def payload(self) -> Any:
-        """The request's one child, as an lxml element."""
+        """The request's one child, as an ElementTree element."""
         return stanzas.tree(self.stanza.raw)[0]
 
 
@@ -66,6 +66,12 @@ def iq(
         return handler
 
     return mark
+
+
+def service(method: _Handler) -> _Handler:
+    """Mark a public method that other parts of the node call by name: no hook, and no misspelt one."""
+    method.is_service = True  # type: ignore[attr-defined]
+    return method
 
 
 class Identity(NamedTuple):
@@ -111,8 +117,8 @@ class Feature:
 
     def __init_subclass__(cls) -> None:
         for name, member in vars(cls).items():
-            known = name.startswith("_") or name in _HOOKS or not callable(member) or hasattr(member, "iq_handlers")
-            if not known:
+            marked = hasattr(member, "iq_handlers") or hasattr(member, "is_service")
+            if callable(member) and not (name.startswith("_") or name in _HOOKS or marked):
                 raise TypeError(f"{cls.__name__}.{name} is no hook of Feature; name it _{name} if it is private")
 
 

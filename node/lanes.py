@@ -70,6 +70,7 @@ class Parcel:
     """A stanza on its way to sessions of one bare JID."""
 
     __slots__ = (
+        "children",
         "delayed",
         "from_",
         "hopes",
@@ -84,7 +85,15 @@ class Parcel:
     )
 
     def __init__(
-        self, sender: int, from_: str, to: Jid, kind: str, type: str | None, identity: bytes, raw: bytes
+        self,
+        sender: int,
+        from_: str,
+        to: Jid,
+        kind: str,
+        type: str | None,
+        identity: bytes,
+        raw: bytes,
+        children: tuple[str, ...] = (),
     ) -> None:
         self.sender = sender  # counter of the session that sent it; 0: this server
         self.from_ = from_
@@ -93,6 +102,7 @@ class Parcel:
         self.type = type
         self.identity = identity
         self.raw = raw  # stamped: ready for the recipient's stream
+        self.children = children  # names of its child elements
         self.order = 0  # among the stanzas of this node
         self.since = 0.0  # when it was submitted
         self.hopes = 0  # targets that may still take it
@@ -370,6 +380,7 @@ class Lanes:
             parcel.raw,
             parcel.sender,
             parcel.delayed,
+            parcel.type,
         )
         number = self.transit.send(origin, task, (parcel, counters))
         if number:

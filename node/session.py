@@ -4,7 +4,7 @@ from typing import Protocol
 
 from xcluster.node.intake import Intake
 from xcluster.shared.jid import Jid
-from xcluster.shared.stanza import attribute
+from xcluster.shared.stanza import Stanza, attribute
 
 
 class Line(Protocol):
@@ -16,11 +16,19 @@ class Line(Protocol):
     def end(self, condition: str, text: str = "") -> None:
         """Close the stream with an error."""
 
+    def hold(self) -> None:
+        """Something is being waited for: keep the client's later stanzas back until `release`. Nests."""
+
+    def release(self) -> None: ...
+
     @property
     def address(self) -> str: ...
 
     @property
     def heard_at(self) -> float: ...
+
+    @property
+    def is_secure(self) -> bool: ...
 
 
 class Session:
@@ -30,10 +38,13 @@ class Session:
         "bare",
         "bound_at",
         "counter",
+        "farewell",
         "flags",
         "generation",
         "intake",
+        "is_bound",
         "jid",
+        "lang",
         "line",
         "presence",
         "priority",
@@ -41,7 +52,9 @@ class Session:
         "user",
     )
 
-    def __init__(self, counter: int, jid: Jid, line: Line, generation: int, now: float) -> None:
+    def __init__(
+        self, counter: int, jid: Jid, line: Line, generation: int, now: float, lang: str | None = None
+    ) -> None:
         self.counter = counter
         self.jid = jid.full
         self.bare = jid.bare
@@ -50,9 +63,12 @@ class Session:
         self.generation = generation
         self.bound_at = now
         self.stamp = attribute("from", jid.full)  # what every stanza of the client leaves with
+        self.lang = attribute("xml:lang", lang)  # ... unless the stanza has one (RFC 6120 §8.1.5)
+        self.is_bound = True  # False once it has ended
         self.presence = b""  # what it broadcasts while available
         self.priority = 0
-        self.flags = 0
+        self.farewell: Stanza | None = None  # the unavailable presence that it sent last, while unavailable
+        self.flags = 0  # node/directory.py
         self.intake = Intake()
 
     @property

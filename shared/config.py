@@ -14,7 +14,7 @@ import msgspec
 
 from xcluster.shared.errors import ConfigError
 
-_LOOPBACK = ("127.", "[::1]", "localhost", "ipc:")
+_LOOPBACK = ("127.", "[::1]", "::1", "localhost", "ipc:")
 
 
 class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -160,6 +160,7 @@ class Registration(Section):
 class Admin(Section):
     """Health, metrics and the local API."""
 
+    test_hooks: bool = False  # for tests: POST /api/test/... damages this node on purpose
     listen: str = ""  # HOST:PORT for /live, /ready, /metrics; "" is none (the socket in run_dir always is)
 
 

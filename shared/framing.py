@@ -97,9 +97,9 @@ class Framer:
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """The events that `data` completes, in order; a StreamError is one of them, and the last."""
-        if self._between and len(data) <= self.limit:
+        if self._between:
             last = data.rfind(b"</")
-            if last >= 0 and data.find(b">", last) + 1 == len(data) and data[0] == _LESS_THAN:
+            if last >= 0 and data.find(b">", last) + 1 == len(data) <= self.limit and data[0] == _LESS_THAN:
                 return self._parse(None, data, b"")  # the usual case: whole stanzas
         if len(data) <= self.limit:
             return self._feed(data)
@@ -171,7 +171,8 @@ class Framer:
             return self._parse(incomplete, bytes(held[:ready]), bytes(held[ready:]))
         if incomplete.size() > self.limit:
             raise StreamError("policy-violation", "stanza too long")
-        if _RESTRICTED.match(held):
+        # At once, where a stanza should begin; inside one, it may be text in a CDATA section.
+        if incomplete.parser is None and _RESTRICTED.match(held):
             raise StreamError("restricted-xml")
         return ()
 
@@ -180,7 +181,8 @@ class Framer:
         pool = self._pool
         parser = None if incomplete is None else incomplete.parser
         if parser is None:
-            parser = pool.free.pop() if pool.free else Parser(pool)
+            free = pool.free
+            parser = free.pop() if free else Parser(pool)
         events = parser.parse(ready, self.limit)
         if parser.broken:
             self.close()

@@ -8,9 +8,9 @@ what the server says; they escape all that they are given except `payload`, whic
 import re
 from collections.abc import Container
 from functools import partial
+from xml.etree.ElementTree import Element, fromstring, tostring
 
 import msgspec
-from lxml import etree
 
 from xcluster.shared import jid, ns
 
@@ -23,8 +23,6 @@ _ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')""")
 _UNSAFE = re.compile("[&<>'\"\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"}
 _ESCAPES |= {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
-
-_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
@@ -82,13 +80,19 @@ def stamp(
     return raw[:at] + attributes + _without_attributes(raw, at, dropped)
 
 
+def stripped(stanza: Stanza, names: Container[bytes]) -> bytes:
+    """The bytes of a stanza without some attributes of its start tag."""
+    at = insertion(stanza)
+    return stanza.raw[:at] + _without_attributes(stanza.raw, at, names)
+
+
 def _name_end(raw: bytes) -> int:
     match = _NAME.match(raw)
     assert match is not None, "a stanza begins with its start tag"
     return match.end()
 
 
-def _without_attributes(raw: bytes, at: int, dropped: set[bytes]) -> bytes:
+def _without_attributes(raw: bytes, at: int, dropped: Container[bytes]) -> bytes:
     """raw[at:] without some attributes of the start tag."""
     kept = []
     while match := _ATTRIBUTE.match(raw, at):
@@ -228,6 +232,15 @@ def with_namespace(raw: bytes, namespace: str = ns.CLIENT) -> bytes:
     return raw[:end] + attribute("xmlns", namespace) + raw[end:]
 
 
-def tree(raw: bytes) -> etree._Element:
-    """The element tree of a stanza that the framer has accepted; names are "{namespace}localname"."""
-    return etree.fromstring(b"<stream xmlns='jabber:client'>" + raw + b"</stream>", _PARSER)[0]
+def tree(raw: bytes) -> Element:
+    """The element tree of a stanza that the framer has accepted; names are "{namespace}localname".
+
+    Not lxml's: libxml2 keeps every name and namespace of a thread for good (measured: all of a 20 kB
+    namespace), so that one client could fill the memory of a node.
+    """
+    return fromstring(b"<stream xmlns='jabber:client'>" + raw + b"</stream>")[0]
+
+
+def serialise(element: Element) -> bytes:
+    """An element as bytes that mean the same anywhere: it declares all namespaces that it uses."""
+    return tostring(element, encoding="unicode").encode()

@@ -127,10 +127,10 @@ def node_ports(config: Config, ports: KeptPorts, own_ports: bool) -> tuple[list[
         addresses = getattr(config.c2s, key)
         if own_ports and addresses:
             own = ports.keep(f"c2s.{key}", f"{host_of(addresses[0])}:0")
-            addresses = [own, *addresses]
+            addresses = [*addresses, own]  # the last one is what a node says about itself
             options += ["--set", f"c2s.{key}={value_text(addresses)}"]
         if addresses:
-            named[name] = port_of(addresses[0])
+            named[name] = port_of(addresses[-1])
     return options, named
 
 

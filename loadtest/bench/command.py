@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import click
+import msgspec
 from rich.console import Console
 
 from xcluster.loadtest.bench import output
@@ -31,7 +32,9 @@ WIDTH = 150  # of the table in a file
 @click.option("--sessions", type=click.IntRange(min=10), help="Sessions held for the memory rows.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw bars (PNG or SVG) here.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Folder for the servers' files; else temporary.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="Folder for the servers' files; else temporary."
+)
 def main(
     names: tuple[str, ...], wanted: tuple[str, ...], quick: bool, sessions: int | None,
     json_file: Path | None, picture: Path | None, keep: Path | None,
@@ -47,7 +50,7 @@ def main(
         console.width = WIDTH
     sizes = QUICK if quick else Sizes()
     if sessions is not None:
-        sizes = Sizes(**{**_fields(sizes), "sessions": sessions, "users": max(sizes.users, sessions)})
+        sizes = msgspec.structs.replace(sizes, sessions=sessions, users=max(sizes.users, sessions))
     servers = [server for server in SERVERS if server.installed() and (not names or server.name in names)]
     rows = [row for row in ROWS if not wanted or any(word in row.name for word in wanted)]
     if not servers or not rows:
@@ -73,9 +76,11 @@ def main(
         for name, reason in result.void.items():
             console.print(f"void: {result.row.name}, {name}: {reason}", style="red", markup=False)
     about = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": platform.machine(), "system": platform.release(),
-        "python": platform.python_version(), "cores": os.cpu_count(), "sizes": _fields(sizes),
-    }  # fmt: skip
+        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.release()}",
+        "python": platform.python_version(),
+        "sizes": msgspec.to_builtins(sizes),
+    }
     if json_file is not None:
         json_file.write_text(output.as_json(results, about), "utf-8")
     if picture is not None:
@@ -97,7 +102,3 @@ def measure(bench: Bench, result: Result, console: Console) -> None:
         return
     more = ", ".join(f"{key} {value:,.3g}" for key, value in found.more.items())
     console.print(f"{name}: {row.name}: {found.value:.3g} {row.unit}  {more}", soft_wrap=True, markup=False)
-
-
-def _fields(sizes: Sizes) -> dict[str, float]:
-    return {name: getattr(sizes, name) for name in sizes.__struct_fields__}

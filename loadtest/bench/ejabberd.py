@@ -54,6 +54,7 @@ class Ejabberd:
     """One Erlang node."""
 
     name = "ejabberd"
+    tells_once = False  # a probe and the broadcast cross
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -77,18 +78,20 @@ class Ejabberd:
             )
         )
         environment = os.environ | {
-            "ERL_LIBS": str(_libraries()), "EJABBERD_CONFIG_PATH": str(configuration), "ERL_MAX_PORTS": "32000",
-            "EJABBERD_LOG_PATH": str(folder / "ejabberd.log"), "HOME": str(folder),
+            "ERL_LIBS": str(_libraries()), "EJABBERD_CONFIG_PATH": str(configuration),
+            "ERL_MAX_PORTS": "32000", "EJABBERD_LOG_PATH": str(folder / "ejabberd.log"), "HOME": str(folder),
         }  # fmt: skip
         with (folder / "bench.log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["erl", "+K", "true", "+P", "250000", "-noinput", "-mnesia", "dir", f'"{folder / "database"}"',
-                 "-s", "ejabberd"],
+                ["erl", "+K", "true", "+P", "250000", "-noinput", "-mnesia", "dir",
+                 f'"{folder / "database"}"', "-s", "ejabberd"],
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
             )  # fmt: skip
         address = f"127.0.0.1:{port}"
         wait_until(
-            lambda: answers(address) and answers(f"127.0.0.1:{api}"), f"ejabberd (see {folder})", self._process
+            lambda: answers(address) and answers(f"127.0.0.1:{api}"),
+            f"ejabberd (see {folder})",
+            self._process,
         )
         provisioned = folder / f"provisioned-{users}"
         if not provisioned.exists():

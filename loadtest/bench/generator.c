@@ -2,8 +2,8 @@
 
    generator MODE key=value ...        modes: message, login, classic, hold
    It says {"event": "ready"} and waits for a line on stdin before the part that is measured, so that the
-   caller can read clocks; {"event": "done", ...} ends that part. In `hold` and `message` a further line ends
-   the sessions. Users are <prefix><first> .. ; what each mode does stands above its functions below.
+   caller can read clocks; {"event": "done", ...} ends that part, and the program. Users are <prefix><first>
+   onwards; what each mode does stands above its function, far below.
 
    It knows just enough XML to find where first-level elements end (no CDATA, comments or DTD: RFC 6120
    §11.1 forbids the latter two). Every message is checked: sequence, text, addressee. */
@@ -15,7 +15,6 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +26,6 @@
 #ifdef WITH_OPENSSL
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #endif
 
@@ -39,8 +37,8 @@ enum state { IDLE, CONNECTING, HANDSHAKE, FEATURES, PROCEED, CHALLENGE, SUCCESS,
 static const char *o_domain = "localhost", *o_password = "secret", *o_prefix = "user", *o_mechanism = "PLAIN";
 static const char *o_tls = "none";
 static int o_users = 100, o_first = 0, o_window = 1, o_size = 100, o_parallel = 32, o_full = 0, o_cross = 0;
-static int o_contacts = 0, o_expected = -1, o_away = 0;
-static double o_time = 5, o_rate = 0, o_stay = 1, o_limit = 60;
+static int o_contacts = 0, o_expected = -1, o_exact = 1, o_away = 0;
+static double o_time = 5, o_rate = 0, o_stay = 1, o_limit = 60, o_drain = 10;
 static struct sockaddr_in nodes[MAX_NODES];
 static int node_count = 0;
 
@@ -51,7 +49,7 @@ struct session {
     char *in; size_t in_len, in_cap, scanned, start;   /* received, not yet taken */
     char *out; size_t out_len, out_cap;                /* to be written */
     long sent, next;                                   /* numbers of what it writes, of what it expects */
-    int waiting_in, confirmed, wanted;                 /* classic: to come; its own arrived; written to whom */
+    int waiting_in, confirmed, wanted;                 /* classic: to come; own one arrived; its addressee */
     double leave_at;
 #ifdef WITH_OPENSSL
     SSL *ssl;
@@ -65,11 +63,15 @@ static long lost, doubled, reordered, corrupt, misrouted, failures, delivered, w
 static long away_written;
 static char first_failure[256];
 static double *samples; static long sample_count, sample_cap;
-static int stopping, open_sessions, logging_in, finished;
+static int checks_messages, stopping, open_sessions, logging_in, finished;
 static void on_ready(struct session *s);
 static void on_gone(struct session *s);
 
-static double now_s(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
+static double now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + t.tv_nsec / 1e9;
+}
 static void die(const char *what) { fprintf(stderr, "generator: %s: %s\n", what, strerror(errno)); exit(2); }
 
 static void sample(double seconds) {
@@ -82,7 +84,8 @@ static void sample(double seconds) {
 
 static void failed(struct session *s, const char *what) {
     failures++;
-    if (!*first_failure) snprintf(first_failure, sizeof first_failure, "user %d, state %d: %.180s", s->user, s->state, what);
+    if (*first_failure) return;
+    snprintf(first_failure, sizeof first_failure, "user %d, state %d: %.180s", s->user, s->state, what);
     for (char *c = first_failure; *c; c++) if (*c == '"' || *c == '\\' || *c < 32) *c = '\'';
 }
 
@@ -225,7 +228,8 @@ static void answer_challenge(struct session *s, const char *coded, size_t coded_
     PKCS5_PBKDF2_HMAC(o_password, strlen(o_password), salt, salt_len, iterations, EVP_sha1(), 20, salted);
     HMAC(EVP_sha1(), salted, 20, (unsigned char *)"Client Key", 10, client_key, &n);
     EVP_Digest(client_key, 20, stored, &n, EVP_sha1(), NULL);
-    int m = snprintf(message, sizeof message, "n=%s%d,r=%s,%s,c=biws,r=%s", o_prefix, s->user, s->nonce, server_first, r);
+    int m = snprintf(message, sizeof message, "n=%s%d,r=%s,%s,c=biws,r=%s", o_prefix, s->user, s->nonce,
+                     server_first, r);
     HMAC(EVP_sha1(), stored, 20, (unsigned char *)message, m, signature, &n);
     for (int i = 0; i < 20; i++) proof[i] = client_key[i] ^ signature[i];
     base64(proof, 20, coded_proof);
@@ -245,7 +249,8 @@ static void start_tls(struct session *s) {
 #ifdef WITH_OPENSSL
     static SSL_CTX *context;
     if (!context && !(context = SSL_CTX_new(TLS_client_method()))) die("SSL_CTX_new");
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                              | SSL_MODE_RELEASE_BUFFERS);
     s->ssl = SSL_new(context);
     SSL_set_fd(s->ssl, s->fd);
     SSL_set_connect_state(s->ssl);
@@ -261,8 +266,12 @@ static int shake_hands(struct session *s) {
     int n = SSL_do_handshake(s->ssl);
     if (n == 1) { watch(s, 0); return 1; }
     int e = SSL_get_error(s->ssl, n);
-    if (e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE) { failed(s, "TLS handshake"); drop(s); return 0; }
-    watch(s, e == SSL_ERROR_WANT_WRITE);
+    if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE) {
+        watch(s, e == SSL_ERROR_WANT_WRITE);
+        return 0;
+    }
+    failed(s, "TLS handshake");
+    drop(s);
 #else
     (void)s;
 #endif
@@ -280,14 +289,17 @@ static void write_message(struct session *s, int to, int away) {
 }
 
 static void on_message(struct session *s, const char *text) {
+    if (!checks_messages) return;   /* kept from an earlier row */
     int from, to; long number; double at; int used = 0; char type[8] = "";
     const char *body = strstr(text, "<body>"), *kind = strstr(text, "type=");
     if (kind && (!body || kind < body)) snprintf(type, sizeof type, "%.5s", kind + 6);
     if (!strcmp(type, "error")) { failed(s, text); return; }
-    if (!body || sscanf(body + 6, "%d %d %ld %lf %n", &from, &to, &number, &at, &used) != 4 || !used
-        || strncmp(body + 6 + used, padding, strlen(padding)) || strncmp(body + 6 + used + strlen(padding), "</body>", 7)) {
-        corrupt++; return;
+    if (!body || sscanf(body + 6, "%d %d %ld %lf %n", &from, &to, &number, &at, &used) != 4 || !used) {
+        corrupt++;
+        return;
     }
+    const char *rest = body + 6 + used;
+    if (strncmp(rest, padding, o_size) || strncmp(rest + o_size, "</body>", 7)) { corrupt++; return; }
     if (to != s->user || from < o_first || from >= o_first + session_count) { misrouted++; return; }
     struct session *sender = &sessions[from - o_first];
     delivered++;
@@ -299,7 +311,10 @@ static void on_message(struct session *s, const char *text) {
         else s->next++;
         if (!stopping && o_rate == 0) write_message(sender, s->user, 0);
     } else {             /* classic: the sender waits for it */
-        if (sender->confirmed || sender->wanted != s->user || number != sender->sent - 1) { doubled++; return; }
+        if (sender->confirmed || sender->wanted != s->user || number != sender->sent - 1) {
+            doubled++;
+            return;
+        }
         sender->confirmed = 1;
         s->waiting_in--;
     }
@@ -308,7 +323,7 @@ static void on_message(struct session *s, const char *text) {
 /* the life of a session */
 
 static void hang_up(struct session *s) {
-    say(s, s->state == READY && (o_full || o_stay > 0) ? "<presence type='unavailable'/></stream:stream>" : "</stream:stream>");
+    say(s, o_full ? "<presence type='unavailable'/></stream:stream>" : "</stream:stream>");
     s->state = CLOSING;
 }
 
@@ -362,7 +377,8 @@ static void on_element(struct session *s, const char *t) {
         start_stream(s); s->state = FEATURES2;
         break;
     case FEATURES2:
-        say(s, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>bench</resource></bind></iq>");
+        say(s, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
+               "<resource>bench</resource></bind></iq>");
         s->state = BOUND;
         break;
     case BOUND:
@@ -500,13 +516,18 @@ static void wait_for_line(void) {   /* sessions stay alive meanwhile: pings are 
 
 static int is_login, is_classic;
 
-static void log_all_in(int count) {   /* `parallel` at a time; for those that leave at once, until they left */
+/* `parallel` at a time; those that leave at once, until they have left. */
+static void log_all_in(int count) {
     double until = now_s() + o_limit;
-    for (int i = 0; now_s() < until && (i < count || logging_in || (is_login && !o_full && finished < count));) {
-        while (i < count && (is_login && !o_full ? i - finished : logging_in) < o_parallel) connect_session(&sessions[i++]);
+    int leave = is_login && !o_full, i = 0;
+    while (now_s() < until && (i < count || logging_in || (leave && finished < count))) {
+        while (i < count && (leave ? i - finished : logging_in) < o_parallel) connect_session(&sessions[i++]);
         turn(10);
     }
-    if (logins < count && !failures) { failures++; snprintf(first_failure, sizeof first_failure, "only %ld log-ins in time", logins); }
+    if (logins < count && !failures) {
+        failures = 1;
+        snprintf(first_failure, sizeof first_failure, "only %ld log-ins in time", logins);
+    }
 }
 
 /* login: all users log in; bind only: each leaves at once; full: roster, presence to and from all, stay. */
@@ -519,7 +540,7 @@ static void run_login(void) {
     while (presences < expected && now_s() < began + o_limit) turn(10);
     double seconds = now_s() - began;
     for (double settled = now_s() + 0.2; now_s() < settled;) turn(10);   /* what comes now is told twice */
-    if (presences != expected && !failures) {
+    if ((o_exact ? presences != expected : presences < expected) && !failures) {
         failures = 1;
         snprintf(first_failure, sizeof first_failure, "%ld presences instead of %ld", presences, expected);
     }
@@ -553,7 +574,7 @@ static void run_message(void) {
         turn(1);
     }
     stopping = 1;
-    while (delivered < written && now_s() < began + o_time + 10) turn(10);
+    while (delivered < written && now_s() < began + o_time + o_drain) turn(10);
     lost = written - delivered;
     tell("done", now_s() - began);
 }
@@ -615,7 +636,11 @@ static void run_classic(void) {
         leave_those_who_are_done(now);
         turn(1);
     }
-    while (open_sessions && now_s() < began + o_time + o_stay + 10) { leave_those_who_are_done(now_s()); turn(5); }
+    while (open_sessions && now_s() < began + o_time + o_stay + o_drain) {
+        leave_those_who_are_done(now_s());
+        turn(5);
+    }
+    free(order);
     lost = written - delivered;
     tell("done", now_s() - began);
 }
@@ -642,9 +667,10 @@ static void set_option(char *option) {
         {"mechanism", &o_mechanism, 0, 0}, {"tls", &o_tls, 0, 0}, {"users", 0, &o_users, 0},
         {"first", 0, &o_first, 0}, {"window", 0, &o_window, 0}, {"size", 0, &o_size, 0},
         {"parallel", 0, &o_parallel, 0}, {"full", 0, &o_full, 0}, {"cross", 0, &o_cross, 0},
-        {"contacts", 0, &o_contacts, 0}, {"expected", 0, &o_expected, 0},
+        {"contacts", 0, &o_contacts, 0}, {"expected", 0, &o_expected, 0}, {"exact", 0, &o_exact, 0},
         {"away", 0, &o_away, 0}, {"time", 0, 0, &o_time}, {"rate", 0, 0, &o_rate},
-        {"stay", 0, 0, &o_stay}, {"limit", 0, 0, &o_limit}};
+        {"stay", 0, 0, &o_stay}, {"limit", 0, 0, &o_limit},
+        {"drain", 0, 0, &o_drain}};
     if (!strcmp(option, "nodes")) { set_nodes(value); return; }
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         if (strcmp(option, options[i].name)) continue;
@@ -658,15 +684,20 @@ static void set_option(char *option) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2) { fprintf(stderr, "usage: generator message|login|classic|hold key=value ...\n"); return 2; }
+    if (argc < 2) { fputs("usage: generator message|login|classic|hold key=value ...\n", stderr); return 2; }
     for (int i = 2; i < argc; i++) set_option(argv[i]);
     const char *mode = argv[1];
     int is_message = !strcmp(mode, "message");
     is_login = !strcmp(mode, "login");
     is_classic = !strcmp(mode, "classic");
     if (!node_count || o_users < 2 || o_size > 3000 || o_away >= o_users) { errno = EINVAL; die("options"); }
-    if (is_message || is_classic) o_full = 1;
+    checks_messages = is_message || is_classic;
+    if (checks_messages) o_full = 1;
     signal(SIGPIPE, SIG_IGN);
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
     srand(1);
     memset(padding, 'x', o_size);
     session_count = o_users;

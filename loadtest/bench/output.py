@@ -96,7 +96,9 @@ def draw(results: list[Result], servers: list[str], file: Path) -> None:
         ]
         axes.barh([y for y, _ in bars], [x for _, x in bars], height, label=name)
     axes.axvline(1.0, color="black", linewidth=1)
-    axes.set_yticks([line + 0.4 - height / 2 for line in range(len(rows))], [result.row.name for result in rows])
+    axes.set_yticks(
+        [line + 0.4 - height / 2 for line in range(len(rows))], [result.row.name for result in rows]
+    )
     axes.set_xscale("log")
     axes.set_xlabel("times the first goal of design.md §9 (less is better)")
     axes.invert_yaxis()

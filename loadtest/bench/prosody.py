@@ -50,6 +50,8 @@ VirtualHost "{domain}"
 class Prosody:
     """One process, `gc` incremental (as shipped) or generational."""
 
+    tells_once = True
+
     def __init__(self, gc: str = "incremental") -> None:
         self.name = "prosody" if gc == "incremental" else f"prosody {gc}"
         self._gc = gc
@@ -70,12 +72,12 @@ class Prosody:
         certificate, key = make_certificate(folder)
         port = free_port()
         configuration = folder / "prosody.cfg.lua"
-        configuration.write_text(
-            CONFIGURATION.format(
-                folder=folder, data=data, port=port, domain=DOMAIN, certificate=certificate, key=key,
-                gc=self._gc, authentication=f"internal_{'plain' if setup.passwords == 'clear' else 'hashed'}",
-            )  # fmt: skip
-        )
+        authentication = "internal_plain" if setup.passwords == "clear" else "internal_hashed"
+        text = CONFIGURATION.format(
+            folder=folder, data=data, port=port, domain=DOMAIN, certificate=certificate, key=key,
+            gc=self._gc, authentication=authentication,
+        )  # fmt: skip
+        configuration.write_text(text)
         with (folder / "bench.log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["prosody", "-F", "--config", str(configuration)],

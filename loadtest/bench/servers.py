@@ -38,6 +38,7 @@ class Server(Protocol):
     """One of the servers to compare."""
 
     name: str
+    tells_once: bool  # of presence, also when contacts log in at the same moment
 
     def installed(self) -> bool: ...
 
@@ -76,12 +77,13 @@ def wait_until(claim: Callable[[], bool], what: str, process: "subprocess.Popen[
         time.sleep(0.1)
 
 
-def end(process: "subprocess.Popen[bytes] | None") -> None:
+def end(process: "subprocess.Popen[bytes] | None", limit_s: float = 5.0) -> None:
+    """Ask it to end; kill it when it does not."""
     if process is None or process.poll() is not None:
         return
     process.terminate()
     try:
-        process.wait(20)
+        process.wait(limit_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

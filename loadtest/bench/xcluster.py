@@ -1,31 +1,36 @@
 """xcluster, as `xcluster up` runs it: one node without a bus, or several with one."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from xcluster.loadtest.bench.generator import BenchError
-from xcluster.loadtest.bench.servers import CONTACTS, DOMAIN, PASSWORD, Running, Setup, answers, end, wait_until
+from xcluster.loadtest.bench.servers import (
+    CONTACTS,
+    DOMAIN,
+    PASSWORD,
+    Running,
+    Setup,
+    answers,
+    end,
+    wait_until,
+)
 
-
-def command() -> str | None:
-    """The `xcluster` that belongs to this interpreter, or the one on the path."""
-    beside = Path(sys.executable).with_name("xcluster")
-    return str(beside) if beside.exists() else shutil.which("xcluster")
+COMMAND = [sys.executable, "-P", "-m", "xcluster.tools.main"]
 
 
 class Xcluster:
     """Ours."""
 
     name = "xcluster"
+    tells_once = True
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     def installed(self) -> bool:
-        return command() is not None
+        return True
 
     def can(self, setup: Setup) -> bool:
         return setup.passwords == "hashed"
@@ -36,8 +41,8 @@ class Xcluster:
         cluster.unlink(missing_ok=True)
         with (folder / "bench.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(command()), "up", "--nodes", str(setup.nodes), "--buses", str(min(1, setup.nodes - 1)),
-                 "--data", str(folder), "--domain", DOMAIN, "--own-ports",
+                [*COMMAND, "up", "--nodes", str(setup.nodes), "--buses", str(min(1, setup.nodes - 1)),
+                 "--data", str(folder), "--domain", DOMAIN, "--own-ports", "--port", "0", "--tls-port", "0",
                  "--set", "c2s.plain_without_tls=true", "--set", "limits.enabled=false"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
@@ -45,16 +50,16 @@ class Xcluster:
 
         def up() -> bool:
             try:
-                nodes = [
-                    process
-                    for process in json.loads(cluster.read_text("utf-8"))["processes"]
-                    if process["kind"] == "node" and "c2s" in process.get("ports", {})
-                ]
+                found = json.loads(cluster.read_text("utf-8"))
             except (OSError, ValueError):
                 return False
-            running.addresses = [f"127.0.0.1:{node['ports']['c2s']}" for node in nodes]
+            nodes = [process for process in found["processes"] if process["kind"] == "node"]
+            running.addresses = [
+                f"127.0.0.1:{node['ports']['c2s']}" for node in nodes if "c2s" in node["ports"]
+            ]
             running.node_pids = [node["pid"] for node in nodes]
-            return len(nodes) == setup.nodes and all(map(answers, running.addresses))
+            all_there = bool(found.get("ready")) and len(running.addresses) == setup.nodes
+            return all_there and all(map(answers, running.addresses))
 
         wait_until(up, f"xcluster up (see {folder / 'bench.log'})", self._process)
         provisioned = folder / f"provisioned-{users}"
@@ -65,7 +70,7 @@ class Xcluster:
 
     def _provision(self, folder: Path, users: int) -> None:
         done = subprocess.run(
-            [str(command()), "provision", "--data", str(folder), "--users", str(users),
+            [*COMMAND, "provision", "--data", str(folder), "--users", str(users),
              "--roster", str(CONTACTS), "--password", PASSWORD],
             stdin=subprocess.DEVNULL, capture_output=True, check=False,
         )  # fmt: skip
@@ -73,5 +78,5 @@ class Xcluster:
             raise BenchError(f"xcluster provision: {done.stderr.decode(errors='replace')[-500:]}")
 
     def stop(self) -> None:
-        end(self._process)
+        end(self._process, limit_s=20.0)
         self._process = None

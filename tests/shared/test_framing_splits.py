@@ -18,9 +18,7 @@ from xcluster.shared import framing
 from xcluster.shared.errors import StreamError
 from xcluster.shared.framing import Event, Framer, ParserPool, Stanza
 
-HEADER = (
-    b"<stream:stream to='d' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
-)
+HEADER = b"<stream:stream to='d' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 END = b"</stream:stream>"
 STANZAS = [
     b"<presence/>",
@@ -28,6 +26,7 @@ STANZAS = [
     b"<message to='b@d'><body>hi &amp; ]] > bye</body></message>",
     b"<iq type='get' id=\"a>b\"><q xmlns='x' a='\"/>'/></iq>",
     b"<message><body><![CDATA[<a b=\">]] > <x/> ' ]]></body></message>",
+    b"<message><body><![CDATA[<?x <!-- <!DOCTYPE </ ]]></body></message>",
     b"<p:message xmlns:p='jabber:client'><p:body/></p:message >",
     "<message><body>é€😀</body><x xmlns='y' xml:lang='de'>z</x></message>".encode(),
     b"<message><delay xmlns='urn:xmpp:delay' from='d'>t</delay><x a='&lt;' />\r\n</message\n>",

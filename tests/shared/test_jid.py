@@ -52,7 +52,7 @@ def test_address_is_prepared(text: str, local: str, domain: str, resource: str) 
         "juliet@",
         "juliet@/foo",
         "juliet@example.com/",
-        "\"juliet\"@example.com",
+        '"juliet"@example.com',
         "foo bar@example.com",
         "henry\u2163@example.com",  # a compatibility character
         "\u265a@example.com",  # a symbol in a localpart

@@ -616,7 +616,7 @@ class World:
             directory = node.exchange.directory
             for origin in list(node.exchange.mesh.replicas):
                 for record in list(directory.of(origin)):
-                    directory._remove(record, b"")
+                    directory._remove(record)
                     return
 
     def play(self) -> "World":

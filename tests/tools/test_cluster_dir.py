@@ -115,13 +115,13 @@ def test_cluster_file_is_whole(tmp_path):
         }  # fmt: skip
 
 
-def test_own_ports_come_first_and_are_named(ports):
+def test_own_ports_come_last_and_are_named(ports):
     config = load(None, ['c2s.listen=["127.0.0.1:0"]', 'c2s.listen_tls=["127.0.0.1:0"]'])
     keep_shared(config, ports)
     options, named = node_ports(config, ports, True)
     node = load(None, options[1::2])
-    assert node.c2s.listen == [f"127.0.0.1:{named['c2s']}", *config.c2s.listen]
-    assert node.c2s.listen_tls == [f"127.0.0.1:{named['c2s_tls']}", *config.c2s.listen_tls]
+    assert node.c2s.listen == [*config.c2s.listen, f"127.0.0.1:{named['c2s']}"]
+    assert node.c2s.listen_tls == [*config.c2s.listen_tls, f"127.0.0.1:{named['c2s_tls']}"]
     other = node_ports(config, ports, True)[1]
     assert (
         len({*named.values(), *other.values(), *map(port_of, config.c2s.listen + config.c2s.listen_tls)}) == 6

@@ -139,7 +139,7 @@ def test_whole_negotiation() -> None:
         f"{{{ns.ROSTER_VERSIONING}}}ver",
         f"{{{ns.PRE_APPROVAL}}}sub",
     ]
-    bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>r</resource></bind></iq>"
+    bind = f"<iq type='set' id='b'><bind xmlns='{ns.BIND}'><resource>r</resource></bind></iq>"
     assert juliet.send(bind) == Bind("r")
     assert juliet.negotiation.bound("user@example.com/r<") == Reply(
         b"<iq type='result' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
@@ -240,7 +240,10 @@ def test_channel_binding_types_are_announced_with_tls() -> None:
     ("options", "feature"),
     [
         ({"secure": False}, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>"),
-        ({"secure": False, "tls_required": False}, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'></starttls>"),
+        (
+            {"secure": False, "tls_required": False},
+            "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'></starttls>",
+        ),
     ],
 )
 def test_starttls_feature(options: dict[str, object], feature: str) -> None:
@@ -257,7 +260,9 @@ def test_registration_is_offered_where_log_in_is() -> None:
 
 
 def test_features_after_log_in() -> None:
-    juliet = client(policy=policy(registration=True, features=b"<c xmlns='http://jabber.org/protocol/caps'/>"))
+    juliet = client(
+        policy=policy(registration=True, features=b"<c xmlns='http://jabber.org/protocol/caps'/>")
+    )
     juliet.log_in()
     after = names(features(juliet.open()))
     assert after[-1] == f"{{{ns.CAPS}}}c"
@@ -445,7 +450,11 @@ def test_third_failure_ends_the_stream() -> None:
     steps = [romeo.send(f"<abort {SASL}/>") for _ in range(3)]
     assert [step.close for step in steps if isinstance(step, Failed)] == [False, False, True]
     assert steps[2] == Failed(
-        sasl_failure("aborted") + stream_error("policy-violation", "too many failed log-ins"), "", "aborted", 3, True
+        sasl_failure("aborted") + stream_error("policy-violation", "too many failed log-ins"),
+        "",
+        "aborted",
+        3,
+        True,
     )
 
 
@@ -560,7 +569,8 @@ def test_bad_bind(xml: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("type", "condition"), [("cancel", "conflict"), ("wait", "resource-constraint"), ("modify", "bad-request")]
+    ("type", "condition"),
+    [("cancel", "conflict"), ("wait", "resource-constraint"), ("modify", "bad-request")],
 )
 def test_bind_that_the_owner_refuses(type: str, condition: str) -> None:
     juliet = client()
@@ -591,7 +601,8 @@ def test_bind_that_the_owner_refuses(type: str, condition: str) -> None:
         (
             lambda: stream_error("see-other-host", "mo<ve", content="[2001:db8::1]:5222", header=b"<h>"),
             b"<h><stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>[2001:db8::1]:5222"
-            b"</see-other-host><text xmlns='urn:ietf:params:xml:ns:xmpp-streams' xml:lang='en'>mo&lt;ve</text>"
+            b"</see-other-host>"
+            b"<text xmlns='urn:ietf:params:xml:ns:xmpp-streams' xml:lang='en'>mo&lt;ve</text>"
             b"</stream:error></stream:stream>",
         ),
     ],

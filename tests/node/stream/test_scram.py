@@ -171,7 +171,10 @@ def test_user_is_unescaped_and_prepared(name: bytes, user: str) -> None:
         (b"c=biws,r=CLIENTSERVER,p=" + b64encode(bytes(31)), "malformed-request"),
         (b"c=biws,r=CLIENTSERVER,p=" + b64encode(bytes(32)), "not-authorized"),
         (b"c=biws,r=CLIENTSERVER\xff,p=" + b64encode(bytes(32)), "malformed-request"),
-        (proof("n=user,r=CLIENT", b"r=CLIENTSERVER,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", "c=biws,r=OTHER"), None),
+        (
+            proof("n=user,r=CLIENT", b"r=CLIENTSERVER,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", "c=biws,r=OTHER"),
+            None,
+        ),
     ],
 )
 def test_final_messages_that_are_refused(message: bytes, condition: str | None) -> None:
@@ -217,7 +220,13 @@ def test_key_of_account() -> None:
 
 @pytest.mark.parametrize(
     ("password", "prepared"),
-    [("pencil", "pencil"), ("a b", "a b"), ("e\u0301", "\xe9"), ("\u00a0", " "), ("Correct \u265a", "Correct \u265a")],
+    [
+        ("pencil", "pencil"),
+        ("a b", "a b"),
+        ("e\u0301", "\xe9"),
+        ("\u00a0", " "),
+        ("Correct \u265a", "Correct \u265a"),
+    ],
 )
 def test_password_is_prepared(password: str, prepared: str) -> None:
     assert scram.prepare_password(password) == prepared

@@ -1,0 +1,320 @@
+"""(I/O) One client: transport, framer, negotiation and session together.
+
+Bytes come from the transport, become events in the framer, and go to the negotiation until a resource is
+bound, to `Inbound` from then on. While something is waited for (an account, a key, a roster) later events are
+held back, in order; past a bound the client is no longer read.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gevent
+
+from xcluster.node.bucket import Bucket
+from xcluster.node.reception import Reception
+from xcluster.node.session import Session
+from xcluster.node.stream.negotiation import Negotiation
+from xcluster.node.stream.steps import (
+    Authenticated,
+    Bind,
+    Close,
+    Derive,
+    Failed,
+    LookUp,
+    Register,
+    Reply,
+    StartTls,
+    Step,
+)
+from xcluster.node.transport.tcp import Connection
+from xcluster.shared.errors import AuthError, StanzaError, StoreError, StreamError
+from xcluster.shared.framing import Event, Framer, StreamEnd, StreamHeader
+from xcluster.shared.log import kv
+from xcluster.shared.stanza import Stanza
+
+log = logging.getLogger(__name__)
+
+MAX_HELD = 256  # events that wait behind something; beyond: the client is not read
+
+
+class ClientConnection:
+    """The owner of a transport connection, and the line of a session."""
+
+    __slots__ = (
+        "_bucket",
+        "_framer",
+        "_held",
+        "_holds",
+        "_is_draining",
+        "_is_ended",
+        "_negotiation",
+        "_reception",
+        "connection",
+        "session",
+        "since",
+    )
+
+    def __init__(self, connection: Connection, reception: Reception, direct_tls: bool) -> None:
+        self.connection = connection
+        self.session: Session | None = None
+        self.since = connection.turns.now
+        self._reception = reception
+        self._framer = Framer(reception.pool, reception.config.c2s.max_stanza_bytes_unauthenticated)
+        self._negotiation: Negotiation | None = reception.negotiation(connection.address)
+        self._held: deque[Event] = deque()
+        self._holds = 0
+        self._is_draining = False
+        self._is_ended = False
+        self._bucket: Bucket | None = reception.bucket()
+        connection.start(self)
+        if direct_tls:
+            connection.start_tls(reception.tls)
+
+    # the line of a session
+
+    @property
+    def address(self) -> str:
+        return self.connection.address
+
+    @property
+    def heard_at(self) -> float:
+        return self.connection.heard_at
+
+    @property
+    def is_secure(self) -> bool:
+        return self.connection.is_tls
+
+    def write(self, data: bytes) -> None:
+        self.connection.write(data)
+
+    def end(self, condition: str, text: str = "") -> None:
+        """Close the stream with an error (RFC 6120 §4.9)."""
+        if self._is_ended:
+            return
+        self._is_ended = True
+        self.connection.write(self._reception.stream_error(self._negotiation, condition, text))
+        log.info("stream_error", extra=kv(jid=self._name(), condition=condition, text=text))
+        self._leave(condition)
+
+    def hold(self) -> None:
+        self._holds += 1
+
+    def release(self) -> None:
+        self._holds -= 1
+        if not self._holds and not self._is_draining:
+            self._drain()
+
+    def _name(self) -> str:
+        return self.session.jid if self.session is not None else self.connection.address
+
+    def _leave(self, reason: str) -> None:
+        """The stream is over: the session ends now, the socket when everything is written."""
+        self._is_ended = True
+        self._framer.close()
+        self._held.clear()
+        session, self.session = self.session, None
+        if session is not None:
+            self._reception.ended(session, reason)
+        self.connection.close(reason)
+
+    # the owner of a connection
+
+    def received(self, data: bytes) -> None:
+        if self._is_ended:
+            return
+        events = self._framer.feed(data)
+        if self._bucket is not None:
+            self._throttle(len(data), len(events))
+        if self._holds or self._held:
+            self._held.extend(events)
+            if len(self._held) > MAX_HELD:
+                self.connection.pause()
+        else:
+            self._take(events)
+
+    def _throttle(self, size: int, stanzas: int) -> None:
+        """A client over its rate is slowed: not read until its bucket has filled again."""
+        assert self._bucket is not None
+        wait_s = self._bucket.spend(size, stanzas, self.connection.turns.now)
+        if wait_s > 0:
+            self.connection.pause()
+            self.connection.turns.after(wait_s, self._read_on)
+
+    def _read_on(self) -> None:
+        if len(self._held) <= MAX_HELD:
+            self.connection.resume()
+
+    def secured(self) -> None:
+        assert self._negotiation is not None
+        self._negotiation.secured(self._reception.binding)
+        self._framer.restart()
+
+    def closed(self, reason: str) -> None:
+        self._is_ended = True
+        self._framer.close()
+        self._held.clear()
+        session, self.session = self.session, None
+        if session is not None:
+            self._reception.ended(session, reason)
+        self._reception.left(self)
+
+    # events
+
+    def _take(self, events: Sequence[Event]) -> None:
+        for index, event in enumerate(events):
+            try:
+                self._handle(event, index + 1 < len(events))
+            except StreamError as error:
+                self.end(error.condition, error.text)
+            except Exception:
+                log.exception("stream_failed", extra=kv(jid=self._name()))
+                self.end("internal-server-error")
+            if self._is_ended:
+                return
+            if self._holds:
+                self._held.extend(events[index + 1 :])
+                return
+
+    def _drain(self) -> None:
+        """Go on with what was held back."""
+        self._is_draining = True
+        try:
+            while self._held and not self._holds and not self._is_ended:
+                self._take((self._held.popleft(),))
+        finally:
+            self._is_draining = False
+        if len(self._held) <= MAX_HELD // 2:
+            self.connection.resume()
+
+    def _handle(self, event: Event, more: bool) -> None:
+        if type(event) is Stanza:
+            if self.session is not None:
+                self._reception.inbound.stanza(self.session, event)
+            else:
+                assert self._negotiation is not None
+                self._step(self._negotiation.element(event), more)
+        elif isinstance(event, StreamHeader):
+            if self._negotiation is None:
+                raise StreamError("invalid-xml", "a second stream header")
+            self.write(self._negotiation.header(event))
+        elif isinstance(event, StreamEnd):
+            self.write(b"</stream:stream>")
+            self._leave("ended by client")
+        else:
+            raise event
+
+    # steps of the negotiation
+
+    def _step(self, step: Step, more: bool = False) -> None:
+        _STEPS[type(step)](self, step, more)
+
+    def _reply(self, step: Reply, more: bool) -> None:
+        self.write(step.data)
+
+    def _close(self, step: Close, more: bool) -> None:
+        self.write(step.data)
+        self._leave("negotiation ended")
+
+    def _start_tls(self, step: StartTls, more: bool) -> None:
+        if more or self._framer.pending:
+            raise StreamError("policy-violation", "data came before the TLS handshake (RFC 6120 §5.3.3)")
+        self.write(step.data)
+        self.connection.start_tls(self._reception.tls)
+
+    def _authenticated(self, step: Authenticated, more: bool) -> None:
+        if more or self._framer.pending:
+            raise StreamError("policy-violation", "data came before the stream restart")
+        self.write(step.data)
+        self._framer.restart()
+        self._framer.limit = self._reception.config.c2s.max_stanza_bytes
+
+    def _failed(self, step: Failed, more: bool) -> None:
+        self._reception.log_in_failed(step.user, self.address, step.condition)
+        self.write(step.data)
+        if step.close:
+            self._leave("too many failed log-ins")
+
+    def _look_up(self, step: LookUp, more: bool) -> None:
+        self._wait(self._run_look_up, step)
+
+    def _run_look_up(self, step: LookUp) -> Step:
+        assert self._negotiation is not None
+        self._reception.check_log_in(step.user, self.address)
+        return self._negotiation.looked_up(self._reception.store.account(step.user))
+
+    def _derive(self, step: Derive, more: bool) -> None:
+        assert self._negotiation is not None
+        if self._reception.passwords.known(step.user, step.password, step.key):
+            self._step(self._negotiation.derived(True))
+        else:
+            self._wait(self._run_derive, step)
+
+    def _run_derive(self, step: Derive) -> Step:
+        assert self._negotiation is not None
+        is_right = self._reception.passwords.check(step.user, step.password, step.key, step.hash_name)
+        return self._negotiation.derived(is_right)
+
+    def _register(self, step: Register, more: bool) -> None:
+        self._wait(self._run_register, step)
+
+    def _run_register(self, step: Register) -> Step:
+        return Reply(self._reception.registrar.answer(step.stanza, self.address))
+
+    def _wait(self, work: Callable[[Any], Step], step: Step) -> None:
+        self.hold()
+        gevent.spawn(self._run_wait, work, step)
+
+    def _run_wait(self, work: Callable[[Any], Step], step: Step) -> None:
+        try:
+            try:
+                done = work(step)
+            except AuthError as error:
+                assert self._negotiation is not None
+                done = self._negotiation.refused(error.condition, error.text)
+            except StoreError as error:
+                log.warning("log_in_delayed", extra=kv(address=self.address, error=error))
+                assert self._negotiation is not None
+                done = self._negotiation.refused("temporary-auth-failure", "the store is away")
+            if not self._is_ended:
+                self._step(done)
+        except StreamError as error:
+            self.end(error.condition, error.text)
+        except Exception:
+            log.exception("log_in_failed", extra=kv(address=self.address))
+            self.end("internal-server-error")
+        finally:
+            self.release()
+
+    def _bind(self, step: Bind, more: bool) -> None:
+        negotiation = self._negotiation
+        assert negotiation is not None
+        try:
+            session = self._reception.bind(negotiation.user, step.resource, self, negotiation.lang)
+        except StanzaError as error:
+            self._step(negotiation.bind_refused(error.type, error.condition, error.text))
+            return
+        self.write(negotiation.bound(session.jid).data)
+        self._negotiation = None
+        self.session = session
+        self._reception.bound(session)
+
+
+def random(count: int) -> bytes:
+    """Random bytes for stream ids and nonces."""
+    return os.urandom(count)
+
+
+_STEPS: dict[type, Callable[[ClientConnection, Any, bool], None]] = {
+    Reply: ClientConnection._reply,
+    Close: ClientConnection._close,
+    StartTls: ClientConnection._start_tls,
+    LookUp: ClientConnection._look_up,
+    Derive: ClientConnection._derive,
+    Authenticated: ClientConnection._authenticated,
+    Failed: ClientConnection._failed,
+    Register: ClientConnection._register,
+    Bind: ClientConnection._bind,
+}

@@ -1,0 +1,31 @@
+"""Failed log-ins per account and per address, counted on every node alike (events LoginFailed)."""
+
+from collections import OrderedDict
+
+MAX_KEYS = 100_000  # accounts and addresses remembered; beyond: the oldest is forgotten
+
+
+class Failures:
+    """A sliding window of failures by key; the window slides in two halves."""
+
+    def __init__(self, limit: int, window_s: float) -> None:
+        self.limit = limit
+        self.window_s = window_s
+        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def add(self, key: str, now: float) -> None:
+        """One more failure of an account or an address."""
+        since, count = self._counts.pop(key, (now, 0))
+        if now - since > self.window_s:
+            since, count = now, 0
+        self._counts[key] = since, count + 1
+        if len(self._counts) > MAX_KEYS:
+            self._counts.popitem(last=False)
+
+    def is_over(self, key: str, now: float) -> bool:
+        """Whether the key has failed too often to be let try again."""
+        since, count = self._counts.get(key, (now, 0))
+        return count >= self.limit and now - since <= self.window_s
+
+    def forget(self, key: str) -> None:
+        self._counts.pop(key, None)

@@ -1,0 +1,260 @@
+"""RFC 6121 §2: the roster; §2.6 and XEP-0237: versioning; §3: what subscriptions do to it.
+
+Changes are made by node/contacts.py in the store and announced to all nodes as `RosterChanged`. Whoever has
+sessions of that user reads what is new since the version that each session knows, pushes it in version order,
+and adjusts whom the session sees. A lost announcement is made good by the next, or by `missed`.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from sys import intern
+
+from xcluster.bus.messages import Delta, Origin, RosterChanged
+from xcluster.node import presences
+from xcluster.node.availability import tell_presence
+from xcluster.node.contacts import Contacts
+from xcluster.node.directory import INTERESTED, Directory
+from xcluster.node.hooks import OWN, Feature, Request, iq, service
+from xcluster.node.rosters import CachedRoster, Rosters
+from xcluster.node.session import Session, Sessions
+from xcluster.node.store.protocol import RosterItem, Store
+from xcluster.node.watchers import Watchers
+from xcluster.shared import ns
+from xcluster.shared.errors import StanzaError, StoreError
+from xcluster.shared.jid import JidError, parse
+from xcluster.shared.log import kv
+from xcluster.shared.stanza import Stanza, attribute, escape, iq_set
+
+log = logging.getLogger(__name__)
+
+MAX_NAME = 1023  # bytes of a contact's name, or of a group (RFC 6121 §2.3.3: the server's own limit)
+MAX_GROUPS = 50
+RETRY_S = 1.0
+
+
+class Roster(Feature):
+    """Answers roster IQs, pushes changes."""
+
+    def __init__(
+        self,
+        domain: str,
+        store: Store,
+        rosters: Rosters,
+        contacts: Contacts,
+        sessions: Sessions,
+        directory: Directory,
+        watchers: Watchers,
+        spawn: Callable[..., object],
+        later: Callable[[float, Callable[[], None]], None],
+    ) -> None:
+        self._domain = domain
+        self._store = store
+        self._rosters = rosters
+        self._contacts = contacts
+        self._sessions = sessions
+        self._directory = directory
+        self._watchers = watchers
+        self._spawn = spawn
+        self._later = later
+        self._versions: dict[int, int] = {}  # session -> the roster version that it has
+        self._syncing: dict[str, bool] = {}  # user -> whether to look once more
+        self._pushes = 0
+
+    def stream_features(self) -> bytes:
+        return f"<ver xmlns='{ns.ROSTER_VERSIONING}'/><sub xmlns='{ns.PRE_APPROVAL}'/>".encode()
+
+    @iq("get", ns.ROSTER, "query", at=(OWN,), waits=True)
+    def get(self, request: Request) -> bytes:
+        """RFC 6121 §2.1.3; with a version that the server remembers only what changed (§2.6.3)."""
+        session = request.session
+        known = request.payload.get("ver")
+        roster = self._rosters.get(session.user)
+        session.flags |= INTERESTED
+        self._knows(session, roster.version)
+        if known is not None and known.isdigit():
+            if int(known) == roster.version:
+                return b""
+            changes = self._store.roster_since(session.user, int(known)) if known != "0" else None
+            if changes is not None:
+                self._knows(session, changes.version, anew=True)
+                self._push_after(session, changes.items)
+                return b""
+        items = b"".join(map(_item, roster.listed()))
+        ver = attribute("ver", str(roster.version))
+        return b"".join((b"<query xmlns='jabber:iq:roster'", ver, b">", items, b"</query>"))
+
+    def _push_after(self, session: Session, items: Iterable[RosterItem]) -> None:
+        """Push behind the result, which is written in this same turn."""
+        pushes = [self._push(session, item) for item in items if _is_shown(item)]
+        self._later(0.0, lambda: session.is_bound and session.send(b"".join(pushes)))
+
+    @iq("set", ns.ROSTER, "query", at=(OWN,), waits=True)
+    def set(self, request: Request) -> bytes:
+        """RFC 6121 §2.3 to §2.5."""
+        session = request.session
+        items = list(request.payload)
+        if len(items) != 1 or items[0].tag != f"{{{ns.ROSTER}}}item":
+            raise StanzaError("modify", "bad-request", "exactly one item")
+        item = items[0]
+        try:
+            contact = parse(item.get("jid") or "")
+        except JidError as error:
+            raise StanzaError("modify", "jid-malformed", str(error)) from error
+        if contact.resource:
+            contact = parse(contact.bare)
+        if item.get("subscription") == "remove":
+            self._contacts.remove_item(session.user, session.bare, contact)
+            return b""
+        if contact.bare == session.bare:
+            raise StanzaError("cancel", "not-allowed", "one's own address is no contact")
+        name = item.get("name") or ""
+        groups = tuple(group.text or "" for group in item.findall(f"{{{ns.ROSTER}}}group"))
+        _check(name, groups)
+        self._contacts.set_item(session.user, contact, name, groups)
+        return b""
+
+    def session_ended(self, session: Session, farewell: Stanza | None) -> None:
+        self._versions.pop(session.counter, None)
+
+    @service
+    def became_available(self, session: Session, roster: CachedRoster) -> None:
+        """The session has been told of contacts by this version of the roster."""
+        self._knows(session, roster.version)
+
+    def _knows(self, session: Session, version: int, anew: bool = False) -> None:
+        known = self._versions.get(session.counter)
+        if known is None or (anew and version > known):
+            self._versions[session.counter] = version
+        elif known != version:
+            self._sync_soon(session.bare)
+
+    def happened(self, origin: Origin, event: Delta) -> None:
+        """A roster has reached another version somewhere."""
+        if not isinstance(event, RosterChanged):
+            return
+        self._rosters.invalidate(event.user)
+        for bare in self._here(event.user):
+            if event.stanza:
+                self._deliver(bare, event.stanza)
+            self._sync_soon(bare)
+
+    def _here(self, user: str) -> list[str]:
+        bare = self._bare(user)
+        return [bare] if self._sessions.of(bare) else []
+
+    def _bare(self, user: str) -> str:
+        return f"{user}@{self._domain}"
+
+    def _deliver(self, bare: str, stanza: bytes) -> None:
+        """A request goes to available resources, what became of one to interested ones (§3.1.3, §3.1.6)."""
+        is_request = b"type='subscribe'" in stanza or b'type="subscribe"' in stanza
+        for session in self._sessions.of(bare):
+            if session.presence if is_request else session.flags & INTERESTED:
+                session.send(stanza)
+
+    @service
+    def changed_elsewhere(self, user: str) -> None:
+        """Something that is no node has changed the roster in the store."""
+        self._rosters.invalidate(user)
+        for bare in self._here(user):
+            self._sync_soon(bare)
+
+    def missed(self, origin: Origin) -> None:
+        self._rosters.clear()
+        for bare in self._sessions.users():
+            self._sync_soon(bare)
+
+    # bringing sessions up to date
+
+    def _sync_soon(self, bare: str) -> None:
+        """One greenlet a user; what comes while it reads makes it read again."""
+        if bare in self._syncing:
+            self._syncing[bare] = True
+        else:
+            self._syncing[bare] = False
+            self._spawn(self._run_sync, bare)
+
+    def _run_sync(self, bare: str) -> None:
+        while True:
+            self._syncing[bare] = False
+            try:
+                self._sync(bare)
+            except StoreError as error:
+                log.warning("roster_sync_delayed", extra=kv(jid=bare, error=error))
+                self._later(RETRY_S, lambda: self._again(bare))
+                return
+            if not self._syncing[bare]:
+                del self._syncing[bare]
+                return
+
+    def _again(self, bare: str) -> None:
+        self._syncing.pop(bare, None)
+        self._sync_soon(bare)
+
+    def _sync(self, bare: str) -> None:
+        known = [self._versions[s.counter] for s in self._sessions.of(bare) if s.counter in self._versions]
+        if not known:
+            return
+        user = parse(bare).local
+        changes = self._store.roster_since(user, min(known))
+        if changes is None:
+            changes = self._store.roster(user)
+        for session in self._sessions.of(bare):
+            version = self._versions.get(session.counter)
+            if version is not None and version < changes.version:
+                self._versions[session.counter] = changes.version
+                self._bring(session, [item for item in changes.items if item.version > version])
+
+    def _bring(self, session: Session, items: Iterable[RosterItem]) -> None:
+        for item in items:
+            if session.flags & INTERESTED and _is_shown(item):
+                session.send(self._push(session, item))
+            if session.presence:
+                self._see(session, item)
+
+    def _see(self, session: Session, item: RosterItem) -> None:
+        """Begin or end to show the contact's presence (RFC 6121 §3.1.6, §3.2.3)."""
+        contact = intern(item.contact)
+        if item.subscription in ("to", "both"):
+            if self._watchers.add(session, contact):
+                tell_presence(self._directory, session, contact)
+        elif self._watchers.discard(session, contact):
+            for record in self._directory.resources(contact):
+                if record.presence:
+                    session.send(presences.unavailable(b"", record.jid, session.bare))
+
+    def _push(self, session: Session, item: RosterItem) -> bytes:
+        """RFC 6121 §2.1.6."""
+        self._pushes += 1
+        ver = attribute("ver", str(item.version))
+        query = b"".join((b"<query xmlns='jabber:iq:roster'", ver, b">", _item(item), b"</query>"))
+        return iq_set(f"push{self._pushes}", query, to=session.jid)
+
+
+def _is_shown(item: RosterItem) -> bool:
+    return item.listed or item.subscription == "remove"
+
+
+def _item(item: RosterItem) -> bytes:
+    """One <item/> (RFC 6121 §2.1.2)."""
+    head = b"<item jid='" + escape(item.contact).encode() + b"' subscription='" + item.subscription.encode() + b"'"
+    if item.name:
+        head += attribute("name", item.name)
+    if item.ask:
+        head += b" ask='subscribe'"
+    if item.approved:
+        head += b" approved='true'"
+    if not item.groups:
+        return head + b"/>"
+    groups = "".join(f"<group>{escape(group)}</group>" for group in item.groups)
+    return head + b">" + groups.encode() + b"</item>"
+
+
+def _check(name: str, groups: tuple[str, ...]) -> None:
+    """RFC 6121 §2.3.3."""
+    if len(name.encode()) > MAX_NAME:
+        raise StanzaError("modify", "not-acceptable", "the name is too long")
+    if len(groups) > MAX_GROUPS or len(set(groups)) != len(groups):
+        raise StanzaError("modify", "bad-request", "too many groups, or one twice")
+    if any(not group or len(group.encode()) > MAX_NAME for group in groups):
+        raise StanzaError("modify", "not-acceptable", "a group's name is empty or too long")

@@ -1,0 +1,292 @@
+"""(I/O) One client connection on readiness watchers, plain or with TLS.
+
+A watcher for reading always, one for writing only while the kernel's buffer is full or TLS wants it. Reading
+can be paused: for a client over its rate, or one whose stanzas wait for something.
+"""
+
+import errno
+import socket
+import ssl
+from typing import Any, Protocol
+
+from xcluster.node.clock import Turns
+from xcluster.node.transport.outbox import Outbox
+
+READ_BYTES = 65_536
+TLS_READS = 16  # of one turn: a client that sends without end must not stop the others
+_READ, _WRITE = 1, 2
+
+
+class Owner(Protocol):
+    """Who is told what happens on a connection. Called from the loop."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come."""
+
+    def secured(self) -> None:
+        """The TLS handshake is done."""
+
+    def closed(self, reason: str) -> None:
+        """The connection is gone; nothing more can be sent. Called once."""
+
+
+class Connection:
+    """A non-blocking socket in the loop."""
+
+    __slots__ = (
+        "_handshaking",
+        "_is_dirty",
+        "_loop",
+        "_out",
+        "_outbox",
+        "_paused",
+        "_reader",
+        "_rest",
+        "_writer",
+        "address",
+        "closing",
+        "heard_at",
+        "is_closed",
+        "limit",
+        "owner",
+        "queued",
+        "sock",
+        "turns",
+    )
+
+    def __init__(self, sock: socket.socket, address: str, turns: Turns, outbox: Outbox, loop: Any, limit: int) -> None:
+        self.sock: socket.socket | ssl.SSLSocket = sock
+        self.address = address
+        self.turns = turns
+        self.owner: Owner | None = None
+        self.heard_at = turns.now
+        self.is_closed = False
+        self.closing = ""  # why it closes once everything is written
+        self.limit = limit  # bytes that may wait to be written
+        self.queued = 0
+        self._loop = loop
+        self._outbox = outbox
+        self._out: list[bytes] = []
+        self._rest: memoryview | None = None  # of a write that the kernel took only in part
+        self._is_dirty = False
+        self._paused = False
+        self._handshaking = False
+        self._reader = loop.io(sock.fileno(), _READ)
+        self._writer: Any = None
+
+    def start(self, owner: Owner) -> None:
+        self.owner = owner
+        self._reader.start(self._readable)
+
+    @property
+    def is_tls(self) -> bool:
+        return isinstance(self.sock, ssl.SSLSocket)
+
+    # reading
+
+    def _readable(self) -> None:
+        if self._handshaking:
+            self._shake_hands()
+            return
+        try:
+            data = self.sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError):
+            return
+        except ssl.SSLWantWriteError:
+            self._want_write()
+            return
+        except OSError as error:
+            self.abort(_name(error))
+            return
+        if not data:
+            self.abort("closed by peer")
+            return
+        self.heard_at = self.turns.now
+        assert self.owner is not None
+        self.owner.received(data)
+        if isinstance(self.sock, ssl.SSLSocket) and not self.is_closed and not self._paused:
+            self._read_decrypted()
+
+    def _read_decrypted(self) -> None:
+        """What TLS has decrypted already does not make the descriptor readable."""
+        for _ in range(TLS_READS):
+            if self.is_closed or self._paused or not isinstance(self.sock, ssl.SSLSocket):
+                return
+            if not self.sock.pending():
+                return
+            try:
+                data = self.sock.recv(READ_BYTES)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except OSError as error:
+                self.abort(_name(error))
+                return
+            if not data:
+                self.abort("closed by peer")
+                return
+            assert self.owner is not None
+            self.owner.received(data)
+        self.turns.soon(self._read_decrypted)
+
+    def pause(self) -> None:
+        """Stop reading: the client is told by TCP."""
+        if not self._paused and not self.is_closed:
+            self._paused = True
+            self._reader.stop()
+
+    def resume(self) -> None:
+        if self._paused and not self.is_closed:
+            self._paused = False
+            self._reader.start(self._readable)
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.turns.soon(self._read_decrypted)
+
+    # writing
+
+    def write(self, data: bytes) -> None:
+        """Send at the end of the turn. A client that lets more than `limit` bytes wait is cut."""
+        if self.is_closed or self.closing:
+            return
+        self._out.append(data)
+        self.queued += len(data)
+        if not self._is_dirty:
+            self._is_dirty = True
+            self._outbox.add(self)
+        if self.queued > self.limit:
+            self.abort("does not read")
+
+    def flush(self) -> None:
+        """Write what is collected; the rest when the kernel takes it."""
+        self._is_dirty = False
+        if self.is_closed or self._handshaking or (self._writer is not None and self._writer.active):
+            return
+        self._send()
+
+    def _send(self) -> None:
+        while self._out or self._rest is not None:
+            if self._rest is None:
+                self._rest = memoryview(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+                self._out.clear()
+            try:
+                sent = self.sock.send(self._rest)
+            except (BlockingIOError, InterruptedError, ssl.SSLWantWriteError):
+                self._want_write()
+                return
+            except ssl.SSLWantReadError:
+                return
+            except OSError as error:
+                self.abort(_name(error))
+                return
+            self.queued -= sent
+            self._rest = self._rest[sent:] if sent < len(self._rest) else None
+        if self._writer is not None:
+            self._writer.stop()
+        if self.closing:
+            self._finish()
+
+    def _want_write(self) -> None:
+        if self._writer is None:
+            self._writer = self._loop.io(self.sock.fileno(), _WRITE)
+        if not self._writer.active:
+            self._writer.start(self._writable)
+
+    def _writable(self) -> None:
+        self._writer.stop()
+        if self._handshaking:
+            self._shake_hands()
+        else:
+            self._send()
+
+    # TLS
+
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """Become the server side of a TLS connection; what was written before has to go out first."""
+        self.flush()
+        if self.is_closed:
+            return
+        if self.queued:  # a peer that does not read a few bytes will not shake hands
+            self.abort("does not read")
+            return
+        try:
+            self.sock = context.wrap_socket(
+                self.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
+            )
+        except OSError as error:
+            self.abort(_name(error))
+            return
+        self._handshaking = True
+        self.turns.soon(self._shake_hands)
+
+    def _shake_hands(self) -> None:
+        if self.is_closed or not self._handshaking:
+            return
+        assert isinstance(self.sock, ssl.SSLSocket)
+        try:
+            self.sock.do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLWantWriteError:
+            self._want_write()
+            return
+        except (OSError, ValueError) as error:
+            self.abort(f"TLS handshake: {_name(error)}")
+            return
+        self._handshaking = False
+        assert self.owner is not None
+        self.owner.secured()
+        self.turns.soon(self._read_decrypted)
+        self.flush()
+
+    # the end
+
+    def close(self, reason: str) -> None:
+        """Write what is collected, then close."""
+        if self.is_closed or self.closing:
+            return
+        self.closing = reason
+        self._reader.stop()
+        self.flush()
+        if not self.is_closed:
+            self.turns.after(5.0, lambda: self.abort(reason))
+
+    def _finish(self) -> None:
+        if isinstance(self.sock, ssl.SSLSocket):
+            try:
+                self.sock.unwrap()  # sends close_notify; the peer's we don't wait for
+            except (OSError, ValueError):
+                pass
+        else:
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+        self.abort(self.closing)
+
+    def abort(self, reason: str) -> None:
+        """Close at once; nothing more is written."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._reader.stop()  # before the descriptor closes: its number is soon somebody else's
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.stop()
+            self._writer.close()
+        self._out.clear()
+        self._rest = None
+        self.queued = 0
+        try:
+            self.sock.close()
+        except OSError:
+            pass
+        if self.owner is not None:
+            owner, self.owner = self.owner, None
+            owner.closed(reason)
+
+
+def _name(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return str(error.reason or error).lower().replace("_", " ")
+    if isinstance(error, OSError) and error.errno:
+        return errno.errorcode.get(error.errno, str(error.errno)).lower()
+    return str(error)
