@@ -6,6 +6,7 @@ PACKAGES = [
     "bus",
     "broker",
     "loadtest",
+    "loadtest.bench",
     "node",
     "node.admin",
     "node.features",
@@ -26,7 +27,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"xcluster": "."},
     packages=[f"xcluster.{name}" for name in PACKAGES],
-    package_data={"xcluster.node.store": ["migrations/*.sql"], "xcluster.loadtest": ["*.c"]},
+    package_data={"xcluster.node.store": ["migrations/*.sql"], "xcluster.loadtest.bench": ["*.c"]},
     install_requires=[
         "click>=8.1",  # the command line: help, options, exit codes
         "cryptography>=42",  # self-signed certificates, tls-server-end-point

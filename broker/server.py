@@ -101,7 +101,9 @@ class Server:
         sockets.common_options(socket, self._config)
         if self._config.secret_key:
             socket.setsockopt(zmq.CURVE_SERVER, 1)
-            socket.setsockopt(zmq.CURVE_SECRETKEY, sockets.read_key("bus.secret_key", self._config.secret_key))
+            socket.setsockopt(
+                zmq.CURVE_SECRETKEY, sockets.read_key("bus.secret_key", self._config.secret_key)
+            )
         return socket
 
     def run_relay(self) -> None:
@@ -150,7 +152,13 @@ class Server:
     def _announce(self) -> None:
         self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = msgspec.json.encode(
-            {"kind": "bus", "name": self._name, "pid": os.getpid(), "incarnation": self._relay.started, "ports": {}}
+            {
+                "kind": "bus",
+                "name": self._name,
+                "pid": os.getpid(),
+                "incarnation": self._relay.started,
+                "ports": {},
+            }
         )
         path = self._run_dir / f"{self._name}.json"
         path.with_suffix(".new").write_bytes(text)
@@ -166,7 +174,9 @@ class Server:
             def do_GET(self) -> None:
                 is_live = time.monotonic() - server._turned_at < STILL_S
                 known = self.path in ("/live", "/ready", "/api/status")
-                body = msgspec.json.encode({"name": server._name, "live": is_live, "counters": server._relay.counters})
+                body = msgspec.json.encode(
+                    {"name": server._name, "live": is_live, "counters": server._relay.counters}
+                )
                 self.send_response(404 if not known else 200 if is_live else 503)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))

@@ -193,4 +193,3 @@ class Link:
         self._unsent = 0
         self._resend_at = self._ack_due = 0.0
         return held
-

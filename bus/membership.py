@@ -75,7 +75,7 @@ class Membership:
         self.fenced: dict[str, int] = {}  # node name -> this incarnation and all before it are dead
         self.told_dead: dict[Origin, float] = {}  # who to name in heartbeats, until when
         self.must_be_reborn = False  # somebody has declared this incarnation dead
-        self.counters = {"refused": 0, "suspected": 0, "unreachable": 0, "died": 0, "isolated": 0}
+        self.counters = {"suspected": 0, "unreachable": 0, "died": 0, "isolated": 0}
         self._buses: dict[int, float] = {}  # bus -> last answer
         self._isolated_since = now
 

@@ -89,7 +89,13 @@ class Mesh:
     """This incarnation among the others."""
 
     def __init__(
-        self, me: Origin, buses: int, options: Options, tables: Mapping[str, Table], listener: Listener, now: float
+        self,
+        me: Origin,
+        buses: int,
+        options: Options,
+        tables: Mapping[str, Table],
+        listener: Listener,
+        now: float,
     ) -> None:
         self.me = me
         self.options = options
@@ -295,6 +301,7 @@ class Mesh:
             self._tell(self.members.left(beat.origin, now), now)
             return
         replica.heard_position(beat.seq, now)
+        replica.overtook(beat.seq, now)
         if beat.seq == replica.applied:
             replica.compare(beat.seq, beat.digests, self.digests(beat.origin), now)
 
@@ -409,9 +416,7 @@ class Mesh:
 
     def heartbeat(self) -> Heartbeat:
         dead = list(self.members.told_dead)
-        return Heartbeat(
-            self.me, self.log.seq, self.digests(self.me), dead, messages.PROTOCOL, self.leaving
-        )
+        return Heartbeat(self.me, self.log.seq, self.digests(self.me), dead, messages.PROTOCOL, self.leaving)
 
     def leave(self) -> None:
         """Tell everybody that this incarnation ends now."""

@@ -46,7 +46,7 @@ class Delta(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """One entry of an origin's log."""
 
 
-class SessionUp(Delta, tag=1):
+class SessionUp(Delta, tag=1, frozen=True):
     """A session of the origin as it is now. Replaces what was said of `counter` before.
 
     `presence` is its available presence stanza without from, to and id; b"" while it has sent none."""
@@ -60,13 +60,13 @@ class SessionUp(Delta, tag=1):
     smid: int = 0  # 64-bit hash of the stream management id; 0: not resumable
 
 
-class SessionDown(Delta, tag=2):
+class SessionDown(Delta, tag=2, frozen=True):
     """A session has ended."""
 
     counter: int
 
 
-class RosterChanged(Delta, tag=3):
+class RosterChanged(Delta, tag=3, frozen=True):
     """A user's roster has reached `version` in the store; who has sessions of theirs reads and pushes it.
 
     `stanza` is a subscription stanza for the user, delivered before the push (RFC 6121 §3.1.6)."""
@@ -76,27 +76,27 @@ class RosterChanged(Delta, tag=3):
     stanza: bytes = b""
 
 
-class Invalidated(Delta, tag=4):
+class Invalidated(Delta, tag=4, frozen=True):
     """Something that others may have cached was changed in the store."""
 
     cache: str
     key: str
 
 
-class LoginFailed(Delta, tag=5):
+class LoginFailed(Delta, tag=5, frozen=True):
     """A log-in failed; every node counts it against account and address."""
 
     user: str
     address: str
 
 
-class OfflineWaiting(Delta, tag=6):
+class OfflineWaiting(Delta, tag=6, frozen=True):
     """The store has free rows for a user who may be on line elsewhere; the owner of a session takes them."""
 
     user: str
 
 
-class Farewell(Delta, tag=7):
+class Farewell(Delta, tag=7, frozen=True):
     """The unavailable presence with which the next delta of session `counter` ends its availability."""
 
     counter: int
@@ -113,7 +113,7 @@ class Task(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """One item of a link."""
 
 
-class RouteStanza(Task, tag=1):
+class RouteStanza(Task, tag=1, frozen=True):
     """Deliver `raw` to sessions of the receiver; nothing is parsed or decided twice.
 
     Sent by the sender's node. The receiver gives it to each target that lives and answers `Undeliverable`
@@ -130,14 +130,14 @@ class RouteStanza(Task, tag=1):
     stanza_type: str | None = None  # its type attribute
 
 
-class Undeliverable(Task, tag=2):
+class Undeliverable(Task, tag=2, frozen=True):
     """Targets of the task numbered `number` that don't live at the receiver (any more)."""
 
     number: int
     targets: list[int]
 
 
-class Call(Task, tag=3):
+class Call(Task, tag=3, frozen=True):
     """A question of one node to another (status, digests, kick); answered once, within max_execution_s."""
 
     id: int
@@ -145,7 +145,7 @@ class Call(Task, tag=3):
     argument: msgspec.Raw
 
 
-class Answer(Task, tag=4):
+class Answer(Task, tag=4, frozen=True):
     """The answer to `Call` `id`; `error` is "" when there is one."""
 
     id: int
@@ -153,13 +153,13 @@ class Answer(Task, tag=4):
     error: str = ""
 
 
-class Unsupported(Task, tag=5):
+class Unsupported(Task, tag=5, frozen=True):
     """The task numbered `number` is unknown here: its sender speaks a newer protocol."""
 
     number: int
 
 
-class FetchOffline(Task, tag=6):
+class FetchOffline(Task, tag=6, frozen=True):
     """Rows were stored for the user of these sessions: take them before anything that follows on this link."""
 
     targets: list[int]

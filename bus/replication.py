@@ -18,7 +18,8 @@ from xcluster.bus import wire
 from xcluster.bus.messages import AskRange, AskSnapshot, Delta, Deltas, Origin, SnapshotChunk
 from xcluster.shared.errors import WireError
 
-GRACE_S = 0.05  # how long deltas known to be on their way may take before they are asked for
+GRACE_S = 0.05  # how long deltas may still take that something published later has overtaken
+LATE_S = 1.0  # how long deltas may take of which only a direct message tells: they have another way to come
 ASK_AGAIN_S = 0.25
 REPAIR_EVERY_S = 10.0  # a digest mismatch of one origin is repaired at most this often
 CHUNK_ROWS = 1000
@@ -142,10 +143,13 @@ class Replica:
         self.heard = 0  # the highest position anybody told us
         self.counters = {"ranges": 0, "snapshots": 0, "mismatches": 0, "ignored": 0}
         self._waiting: dict[int, Delta | None] = {}  # seq -> delta that came before its predecessors
-        self._behind_since = now
+        self._overtaken = 0  # something published after this one has come
+        self._overtaken_at = now
+        self._late = 0  # heard of at _late_at, and not come since
+        self._late_at = now
         self._ask_at = 0.0
         self._snapshot: _Snapshot | None = None
-        self._repaired_at = -REPAIR_EVERY_S
+        self._repair_at = 0.0  # a mismatch is not repaired before
 
     @property
     def is_behind(self) -> bool:
@@ -158,10 +162,14 @@ class Replica:
 
     def heard_position(self, seq: int, now: float) -> None:
         """A heartbeat, frame or ping tells how far the origin's log goes."""
-        if seq > self.heard:
-            if self.heard == self.applied:
-                self._behind_since = now
-            self.heard = seq
+        self.heard = max(self.heard, seq)
+
+    def overtook(self, seq: int, now: float) -> None:
+        """Something published after `seq` has come: what is not here of those up to it is lost, or nearly so."""
+        if self.applied < seq <= self.heard:
+            if self._overtaken <= self.applied:
+                self._overtaken_at = now
+            self._overtaken = max(self._overtaken, seq)
 
     def received(self, batch: Deltas, now: float) -> list[Delta | None]:
         """Take a batch; returns the deltas that are to be applied now, in order."""
@@ -177,6 +185,7 @@ class Replica:
             fresh = deltas[self.applied + 1 - batch.first :]
             self.applied = last
             return fresh
+        self.overtook(batch.first - 1, now)
         for seq, delta in enumerate(deltas, batch.first):
             if seq > self.applied:
                 self._waiting[seq] = delta
@@ -205,12 +214,16 @@ class Replica:
             return False
         if all(theirs.get(table, digest) == digest for table, digest in ours.items()):
             return False
-        if now - self._repaired_at < REPAIR_EVERY_S:
+        if now < self._repair_at:
             return False
         self.counters["mismatches"] += 1
-        self._repaired_at = now
+        self._repair_at = now + REPAIR_EVERY_S
         self._start_snapshot(now)
         return True
+
+    def hold_repairs(self, until: float) -> None:
+        """For tests: let a mismatch stand until then."""
+        self._repair_at = until
 
     def _start_snapshot(self, now: float) -> None:
         if self._snapshot is None:
@@ -223,19 +236,26 @@ class Replica:
         self._start_snapshot(now)
 
     def asks(self, now: float) -> AskRange | AskSnapshot | None:
-        """What to ask the origin for now, if anything."""
+        """What to ask the origin for now, if anything. Call it often."""
+        if self._late <= self.applied < self.heard:
+            self._late, self._late_at = self.heard, now
         if now < self._ask_at:
             return None
         if self._snapshot is not None:
             self._ask_at = now + ASK_AGAIN_S
             return AskSnapshot(self.me, self.origin, self._snapshot.cut, self._snapshot.next)
-        if self.heard > self.applied and now - self._behind_since >= GRACE_S:
-            self._ask_at = now + ASK_AGAIN_S
-            self.counters["ranges"] += 1
-            return AskRange(self.me, self.origin, self.applied + 1, self.heard)  # over all gaps at once
-        return None
+        lost = self._overtaken if now - self._overtaken_at >= GRACE_S else 0
+        if now - self._late_at >= LATE_S:
+            lost = max(lost, self._late)
+        if lost <= self.applied:
+            return None
+        self._ask_at = now + ASK_AGAIN_S
+        self.counters["ranges"] += 1
+        return AskRange(self.me, self.origin, self.applied + 1, lost)  # over all gaps at once
 
-    def snapshot_chunk(self, chunk: SnapshotChunk, now: float) -> tuple[list[Delta], list[Delta | None]] | None:
+    def snapshot_chunk(
+        self, chunk: SnapshotChunk, now: float
+    ) -> tuple[list[Delta], list[Delta | None]] | None:
         """Take a chunk. When the cut is whole: its rows, and the deltas to apply after them."""
         snapshot = self._snapshot
         if snapshot is None or not snapshot.add(chunk):
@@ -244,13 +264,11 @@ class Replica:
         if not snapshot.is_whole:
             return None
         self._snapshot = None
+        self._overtaken_at = self._late_at = now
         if snapshot.cut < self.applied:
-            if self.heard > self.applied:
-                self._behind_since = now
             return None
         self.applied = snapshot.cut
         self.heard = max(self.heard, self.applied)
-        self._behind_since = now
         for seq in [seq for seq in self._waiting if seq <= self.applied]:
             del self._waiting[seq]
         return snapshot.rows, self._drain()

@@ -40,7 +40,8 @@ def array(items: Sequence[bytes]) -> msgspec.Raw:
 
 
 def published(data: bytes) -> messages.Deltas | messages.Heartbeat:
-    return _decode(_published, data)
+    message: messages.Deltas | messages.Heartbeat = _decode(_published, data)
+    return message
 
 
 def direct(data: bytes) -> Any:

@@ -16,7 +16,7 @@ from locust.exception import StopUser
 
 from xcluster.loadtest.correspondent import Correspondent
 from xcluster.loadtest.ledger import Letter
-from xcluster.loadtest.user import STEP_ERRORS, Options, Pace, Scenario
+from xcluster.loadtest.user import STEP_ERRORS, Options, Pace, Scenario, stagger_s
 
 LOGINS_PER_S = 100.0
 LEAVERS = 50
@@ -52,13 +52,15 @@ class Chat(Scenario):
                 scenario = current()
                 assert isinstance(scenario, Chat)
                 self.chat = scenario
+                number = next(numbers)
+                gevent.sleep(stagger_s(number, scenario.spawn_rate))
                 try:
                     self.ends = scenario.open_pair()
                 except STEP_ERRORS as error:
                     scenario.failed(error)
                     raise StopUser from error
                 # One exchange is two messages, one each way.
-                self.pace = Pace(2 * options.pairs / options.rate, next(numbers), count)
+                self.pace = Pace(2 * options.pairs / options.rate, number, count)
                 gevent.sleep(self.pace.wait_s())
 
             def wait_time(self) -> float:

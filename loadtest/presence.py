@@ -4,6 +4,7 @@ contacts is compared with the ring that `xcluster provision` makes: everybody to
 Each locust user is one client. One process only: a ring can't be judged by halves.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ from xcluster.loadtest import stream
 from xcluster.loadtest.client import Client
 from xcluster.loadtest.sightings import Sightings, contacts
 from xcluster.loadtest.stream import Element
-from xcluster.loadtest.user import STEP_ERRORS, Options, Scenario
+from xcluster.loadtest.user import STEP_ERRORS, Options, Scenario, stagger_s
 
 GRACE_S = 1.0  # after all have been told: what comes now is told again
 LEAVERS = 50
@@ -42,12 +43,15 @@ class Presence(Scenario):
 
     @staticmethod
     def user_class(options: Options, current: Callable[[], Scenario]) -> type[User]:
+        numbers = itertools.count()
+
         class Contact(User):
             wait_time = constant(1.0)
 
             def on_start(self) -> None:
                 scenario = current()
                 assert isinstance(scenario, Presence)
+                gevent.sleep(stagger_s(next(numbers), options.rate))
                 try:
                     scenario.enter()
                 except STEP_ERRORS as error:

@@ -4,6 +4,7 @@ Several processes: this one starts the others as its own command line with a par
 they found. Import it only into a process that may be patched by gevent.
 """
 
+import logging
 import resource
 import subprocess
 import sys
@@ -35,6 +36,8 @@ Say = Callable[[str], None]
 def run(name: str, options: Options, say: Say) -> tuple[Report, Environment]:
     """Run a scenario without locust's page."""
     allow_many_sockets()
+    # It would warn of spawn rates above 100; our users are light.
+    logging.getLogger("locust.runners").setLevel(logging.ERROR)
     environment = Environment(reset_stats=False)
     scenario = SCENARIOS[name](options, environment)
     environment.user_classes = [scenario.user_class(options, lambda: scenario)]

@@ -63,6 +63,11 @@ class Pace:
         return max(0.0, wait_s)
 
 
+def stagger_s(number: int, per_s: float) -> float:
+    """How long the `number`-th user waits: locust starts a second's worth of them at once."""
+    return number % max(1, round(per_s)) / per_s
+
+
 class Scenario:
     """A load: gives locust its users, and keeps what they find.
 

@@ -6,7 +6,6 @@ import gevent
 
 from xcluster.bus.messages import SessionUp
 from xcluster.node import presences
-from xcluster.node.directory import Directory
 from xcluster.node.exchange import Exchange
 from xcluster.node.rosters import CachedRoster, Rosters
 from xcluster.node.session import Session
@@ -90,7 +89,9 @@ class Availability:
             if session.is_bound:
                 self._first(session, kept, roster)
         except StoreError:
-            session.send(error_reply(stanza, "wait", "resource-constraint", "the store is away", to=session.jid))
+            session.send(
+                error_reply(stanza, "wait", "resource-constraint", "the store is away", to=session.jid)
+            )
         finally:
             session.line.release()
 
@@ -105,7 +106,7 @@ class Availability:
         directory = self._exchange.directory
         for contact in self._watchers.contacts(session):
             if contact != session.bare:
-                tell_presence(directory, session, contact)
+                presences.tell(directory, session, contact)
         for record in directory.resources(session.bare):
             if record.presence and record.jid != session.jid:
                 session.send(presences.available(record.presence, record.jid, session.bare))
@@ -128,14 +129,7 @@ class Availability:
     def _probe(self, session: Session, to: Jid) -> None:
         """A client may ask again for what it is told anyway (RFC 6121 §4.3)."""
         if self._watchers.sees(session, to.bare) or to.bare == session.bare:
-            tell_presence(self._exchange.directory, session, to.bare)
-
-
-def tell_presence(directory: Directory, session: Session, contact: str) -> None:
-    """Give a session the presence of all available resources of a contact."""
-    for record in directory.resources(contact):
-        if record.presence:
-            session.send(presences.available(record.presence, record.jid, session.bare))
+            presences.tell(self._exchange.directory, session, to.bare)
 
 
 def row(session: Session) -> SessionUp:

@@ -23,4 +23,6 @@ class Bucket:
         self._bytes = min(self._bytes + passed * limits.bytes_per_s, limits.bytes_burst) - size
         if self._stanzas >= 0 and self._bytes >= 0:
             return 0.0
-        return max(-self._stanzas / max(limits.stanzas_per_s, 0.1), -self._bytes / max(limits.bytes_per_s, 1.0))
+        return max(
+            -self._stanzas / max(limits.stanzas_per_s, 0.1), -self._bytes / max(limits.bytes_per_s, 1.0)
+        )

@@ -42,7 +42,9 @@ class Calls:
             raise TaskTimeout("too many questions are waiting for an answer")
         self._id += 1
         number, result = self._id, AsyncResult()
-        if not self._exchange.mesh.send(origin, Call(number, verb, msgspec.Raw(msgspec.msgpack.encode(argument)))):
+        if not self._exchange.mesh.send(
+            origin, Call(number, verb, msgspec.Raw(msgspec.msgpack.encode(argument)))
+        ):
             raise NodeDown(f"{origin} is not a live node")
         self._waiting[number] = origin, result
         try:

@@ -33,7 +33,13 @@ class Cluster:
     """This node's membership in its cluster; without bus endpoints a cluster of one."""
 
     def __init__(
-        self, config: Config, name: str, store: Store, exchange: Exchange, turns: Turns, noticed: Callable[[Notice], None]
+        self,
+        config: Config,
+        name: str,
+        store: Store,
+        exchange: Exchange,
+        turns: Turns,
+        noticed: Callable[[Notice], None],
     ) -> None:
         self._config = config
         self._name = name
@@ -141,7 +147,7 @@ class Cluster:
         self._exchange.bus_said(bus, data, self._turns.now)
 
     def _after_input(self) -> None:
-        if self._exchange.must_be_reborn:
+        if self._exchange.must_be_reborn and not self.mesh.leaving:  # who left is dead by its own wish
             if self.mesh.superseded:
                 self.superseded()
                 return
@@ -174,7 +180,14 @@ class Cluster:
         while True:
             try:
                 me = self._exchange.me
-                row = NodeRow(me.name, me.incarnation, socket.gethostname(), os.getpid(), self.is_clustered, wall_ms() / 1000)
+                row = NodeRow(
+                    me.name,
+                    me.incarnation,
+                    socket.gethostname(),
+                    os.getpid(),
+                    self.is_clustered,
+                    wall_ms() / 1000,
+                )
                 rows = self._store.beat(row)
                 others = [(Origin(r.name, r.incarnation), r.beats) for r in rows]
                 self._exchange.mesh.stored(others, self._turns.now)
@@ -219,7 +232,11 @@ def _refuse_rivals(config: Config, name: str, store: Store) -> None:
         gevent.sleep(0.1)
         for row in store.nodes():
             before = first.get(row.name)
-            if before is not None and row.beats != before.beats and any(rival.name == row.name for rival in rivals):
+            if (
+                before is not None
+                and row.beats != before.beats
+                and any(rival.name == row.name for rival in rivals)
+            ):
                 _refuse(name, row)
 
 
@@ -238,7 +255,9 @@ def _is_gone(row: NodeRow) -> bool:
 
 def _refuse(name: str, row: NodeRow) -> None:
     if row.name == name:
-        raise ConfigError("--name", name, f"is alive on host {row.host}, pid {row.pid}; stop it or take another name")
+        raise ConfigError(
+            "--name", name, f"is alive on host {row.host}, pid {row.pid}; stop it or take another name"
+        )
     raise ConfigError(
         "bus.endpoints", [], f"node {row.name} (host {row.host}, pid {row.pid}) lives on the same store: two nodes "
         "need a bus, or they would not see each other",

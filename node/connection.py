@@ -203,7 +203,7 @@ class ClientConnection:
         elif isinstance(event, StreamEnd):
             self.write(b"</stream:stream>")
             self._leave("ended by client")
-        else:
+        elif isinstance(event, StreamError):
             raise event
 
     # steps of the negotiation

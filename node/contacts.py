@@ -38,14 +38,18 @@ class Contacts:
 
     def _subscribe(self, session: Session, stanza: Stanza, to: Jid) -> None:
         kind = stanza.type or ""
-        raw = stamp(stanza, b" from='" + session.bare.encode() + b"'", session.lang, to=to.bare, ours=(self._domain,))
+        raw = stamp(
+            stanza, b" from='" + session.bare.encode() + b"'", session.lang, to=to.bare, ours=(self._domain,)
+        )
         try:
             self._transact(session.user, Sides(session.bare, to.bare, raw), to.local, kind)
         except StanzaError as error:
             session.send(error_reply(stanza, error.type, error.condition, error.text, to=session.jid))
         except StoreError as error:
             log.warning("subscription_refused", extra=kv(jid=session.jid, error=error))
-            session.send(error_reply(stanza, "wait", "resource-constraint", "the store is away", to=session.jid))
+            session.send(
+                error_reply(stanza, "wait", "resource-constraint", "the store is away", to=session.jid)
+            )
         finally:
             session.line.release()
 
@@ -79,7 +83,15 @@ class Contacts:
         def change(mine: RosterItem | None, theirs: RosterItem | None) -> subscriptions.Pair:
             old = mine or RosterItem(contact.bare, listed=False)
             new = RosterItem(
-                contact.bare, name, groups, old.subscription, old.ask, old.approved, old.pending_in, True, old.version
+                contact.bare,
+                name,
+                groups,
+                old.subscription,
+                old.ask,
+                old.approved,
+                old.pending_in,
+                True,
+                old.version,
             )
             return (mine if new == mine else new), theirs
 
@@ -102,7 +114,11 @@ class Contacts:
         self._tell(user, outcome.user_version, b"")
         if local and outcome.contact_version:
             for kind in _ended(before[1]):
-                self._announce(RosterChanged(local, outcome.contact_version, presence(from_=own, to=contact.bare, type=kind)))
+                self._announce(
+                    RosterChanged(
+                        local, outcome.contact_version, presence(from_=own, to=contact.bare, type=kind)
+                    )
+                )
 
 
 def _ended(theirs: RosterItem | None) -> list[str]:

@@ -87,10 +87,10 @@ class Directory:
         entry = self._users.get(bare(jid))
         if entry is None:
             return None
-        if type(entry) is dict:
+        if isinstance(entry, dict):
             record = entry.get(jid)
         else:
-            record = entry if entry.jid == jid else None  # type: ignore[union-attr]
+            record = entry if entry.jid == jid else None
         if record is not None and self._stale and (record.origin, record.counter) in self._stale:
             return None
         return record
@@ -100,10 +100,10 @@ class Directory:
         entry = self._users.get(user)
         if entry is None:
             return ()
-        records = tuple(entry.values()) if type(entry) is dict else (entry,)
+        records = tuple(entry.values()) if isinstance(entry, dict) else (entry,)
         if self._stale:
-            return tuple(r for r in records if (r.origin, r.counter) not in self._stale)  # type: ignore[union-attr]
-        return records  # type: ignore[return-value]
+            return tuple(r for r in records if (r.origin, r.counter) not in self._stale)
+        return records
 
     def own(self, counter: int) -> Record | None:
         """A session of ours, by its counter."""
@@ -254,7 +254,7 @@ class Directory:
             return
         user = bare(record.jid)
         entry = self._users[user]
-        if type(entry) is dict:
+        if isinstance(entry, dict):
             del entry[record.jid]
             if len(entry) == 1:
                 self._users[user] = next(iter(entry.values()))
@@ -264,19 +264,19 @@ class Directory:
 
     def _seen(self, jid: str) -> Record | None:
         entry = self._users.get(bare(jid))
-        if type(entry) is dict:
+        if isinstance(entry, dict):
             return entry.get(jid)
-        return entry if entry is not None and entry.jid == jid else None  # type: ignore[union-attr,return-value]
+        return entry if entry is not None and entry.jid == jid else None
 
     def _show(self, record: Record) -> None:
         user = bare(record.jid)
         entry = self._users.get(user)
-        if type(entry) is dict:
+        if isinstance(entry, dict):
             entry[record.jid] = record
-        elif entry is None or entry.jid == record.jid:  # type: ignore[union-attr]
+        elif entry is None or entry.jid == record.jid:
             self._users[user] = record
         else:
-            self._users[user] = {entry.jid: entry, record.jid: record}  # type: ignore[union-attr,dict-item]
+            self._users[user] = {entry.jid: entry, record.jid: record}
 
     def _shadow_without(self, record: Record) -> None:
         rivals = [r for r in self._shadowed.get(record.jid, ()) if r is not record]

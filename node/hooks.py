@@ -119,7 +119,9 @@ class Feature:
         for name, member in vars(cls).items():
             marked = hasattr(member, "iq_handlers") or hasattr(member, "is_service")
             if callable(member) and not (name.startswith("_") or name in _HOOKS or marked):
-                raise TypeError(f"{cls.__name__}.{name} is no hook of Feature; name it _{name} if it is private")
+                raise TypeError(
+                    f"{cls.__name__}.{name} is no hook of Feature; name it _{name} if it is private"
+                )
 
 
 _HOOKS = frozenset(name for name in vars(Feature) if not name.startswith("_"))

@@ -25,8 +25,13 @@ class Inbound:
     """The way in, behind the framer."""
 
     def __init__(
-        self, domain: str, exchange: Exchange, iqs: IqHandler, presence: PresenceHandler,
-        watchers: Watchers, clock: Callable[[], float],
+        self,
+        domain: str,
+        exchange: Exchange,
+        iqs: IqHandler,
+        presence: PresenceHandler,
+        watchers: Watchers,
+        clock: Callable[[], float],
     ) -> None:
         self._domain = domain
         self._exchange = exchange

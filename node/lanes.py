@@ -139,7 +139,9 @@ class Lanes:
         self.transit = transit
         self.effects = effects
         self.options = options
-        self.counters = {"early": 0, "woken": 0, "expired": 0, "waited": 0, "rerouted": 0, "kept": 0, "overfull": 0}
+        self.counters = dict.fromkeys(
+            ("early", "woken", "expired", "reached", "waited", "rerouted", "kept", "overfull"), 0
+        )  # early = woken + expired + reached (fell back: all that was awaited had come) + still parked
         self._lanes: dict[tuple[int | str, str], _Lane] = {}
         self._waiting: dict[_Lane, None] = {}  # lanes with a queue that is not parked
         self._parked: dict[str, dict[_Lane, None]] = {}  # bare JID -> parked lanes
@@ -301,7 +303,10 @@ class Lanes:
             if now >= parked.until:
                 self.counters["expired"] += 1
                 return True
-            return self.transit.has_reached(parked.need) or not self.transit.behind(now)
+            if self.transit.has_reached(parked.need) or not self.transit.behind(now):
+                self.counters["reached"] += 1
+                return True
+            return False
         if not self.options.attempts or self._parked_count >= self.options.max_parked:
             return True
         behind = self.transit.behind(now)
@@ -353,7 +358,11 @@ class Lanes:
                 peers.setdefault(record.origin, []).append(record.counter)
         if peers and parcel.kind == "message":
             refusing = [origin for origin in peers if not self.transit.accepts(origin)]
-            if len(refusing) == len(peers) and not own and router.fallback("message", parcel.type) is Fallback.OFFLINE:
+            if (
+                len(refusing) == len(peers)
+                and not own
+                and router.fallback("message", parcel.type) is Fallback.OFFLINE
+            ):
                 return self._keep(parcel, lane, now)
         if lane.kept_at and not lane.fetched.issuperset(sids):
             self._fetch_first(lane, own, peers)
@@ -369,7 +378,12 @@ class Lanes:
         return True
 
     def _send(
-        self, parcel: Parcel, lane: _Lane, origin: Origin, counters: list[int], sids: tuple[tuple[Origin, int], ...]
+        self,
+        parcel: Parcel,
+        lane: _Lane,
+        origin: Origin,
+        counters: list[int],
+        sids: tuple[tuple[Origin, int], ...],
     ) -> None:
         task = RouteStanza(
             counters,
@@ -409,7 +423,9 @@ class Lanes:
             if lane.pending:
                 lane.pending = [entry for entry in lane.pending if entry[0] != origin]
 
-    def returned(self, origin: Origin, parcel: Parcel, sent_to: list[int], missing: list[int] | None, now: float) -> None:
+    def returned(
+        self, origin: Origin, parcel: Parcel, sent_to: list[int], missing: list[int] | None, now: float
+    ) -> None:
         """A node did not take it for `missing` of the sessions it was sent to (None: the node is dead)."""
         self._now = now
         for counter in sent_to if missing is None else missing:

@@ -4,6 +4,8 @@ The directory keeps what a client broadcast without from, to, id and type: the s
 says just the same, so that they are stored once. What each contact gets is that with `from` and `to`.
 """
 
+from xcluster.node.directory import Directory
+from xcluster.node.session import Session
 from xcluster.shared.errors import StanzaError
 from xcluster.shared.stanza import Stanza, attribute, stripped
 
@@ -26,6 +28,13 @@ def normalised(stanza: Stanza, lang: bytes) -> bytes:
 def available(kept: bytes, from_: str, to: str) -> bytes:
     """The stanza that a contact gets."""
     return _TAG + attribute("from", from_) + attribute("to", to) + kept[len(_TAG) :]
+
+
+def tell(directory: Directory, session: Session, contact: str) -> None:
+    """Give a session the presence of all available resources of a contact."""
+    for record in directory.resources(contact):
+        if record.presence:
+            session.send(available(record.presence, record.jid, session.bare))
 
 
 def unavailable(kept: bytes, from_: str, to: str) -> bytes:

@@ -66,7 +66,5 @@ def _cached(roster: Roster) -> CachedRoster:
     return CachedRoster(roster.version, {item.contact: item for item in roster.items})
 
 
-
-
 def _weigh(user: str, roster: CachedRoster) -> int:
     return 200 + ITEM_BYTES * len(roster.items) + sum(len(item.pending_in) for item in roster.items.values())

@@ -27,12 +27,10 @@ from xcluster.bus.messages import Invalidated, Origin
 from xcluster.node import cluster as clusters
 from xcluster.node import features as all_features
 from xcluster.node import lanes
-from xcluster.node.admin.api import Api, Query, Unavailable
-from xcluster.node.admin.metrics import Figures
+from xcluster.node.admin.desk import Desk
 from xcluster.node.admin.report import Report
-from xcluster.node.admin.verify import Verify
 from xcluster.node.availability import Availability
-from xcluster.node.cache import ACCOUNT
+from xcluster.node.cache import ACCOUNT, Cache
 from xcluster.node.calls import Calls
 from xcluster.node.clock import Turns
 from xcluster.node.cluster import Cluster
@@ -75,13 +73,16 @@ def run(config: Config, name: str) -> int:
     stop = gevent.event.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stop.set)
-    node.cluster.superseded = lambda: (log.error("superseded", extra=kv(name=name)), stop.set())
+    node.cluster.superseded = stop.set
     try:
         node.start()
         stop.wait()
     finally:
         node.stop()
-    return 3 if node.cluster.mesh.superseded else 0
+    if node.cluster.mesh.superseded:
+        log.error("superseded", extra=kv(name=name))
+        return 3
+    return 0
 
 
 class Node:
@@ -96,7 +97,9 @@ class Node:
         self.turns = Turns(config.cluster.dead_s, self._overslept)
         self.sessions = Sessions()
         self.watchers = Watchers()
-        self.passwords = Passwords(config.sasl.plain_threads, config.sasl.plain_queue, config.sasl.plain_cache)
+        self.passwords = Passwords(
+            config.sasl.plain_threads, config.sasl.plain_queue, config.sasl.plain_cache
+        )
         self.failures = Failures(config.limits.login_failures, config.limits.login_window_s)
         self.rosters = Rosters(self.store, config.roster.cache_bytes)
         domain = jid.prepare_domain(config.server.domain)
@@ -125,9 +128,14 @@ class Node:
             self._presence_changed,
             roster.became_available,
         )
-        self.inbound = Inbound(domain, self.exchange, self.iqs.handle, self.availability.received, self.watchers, self._now)
+        self.inbound = Inbound(
+            domain, self.exchange, self.iqs.handle, self.availability.received, self.watchers, self._now
+        )
         self.delivery.connect(
-            self.features, self._feature(all_features.Offline), self._feature(all_features.Presence), self.calls
+            self.features,
+            self._feature(all_features.Offline),
+            self._feature(all_features.Presence),
+            self.calls,
         )
         for feature in self.features:
             if type(feature).record_changed is not Feature.record_changed:
@@ -137,7 +145,13 @@ class Node:
         self.reception = self._build_reception(domain)
         self.listeners: list[Listener] = []
         self.ports: dict[str, int] = {}
-        self._build_admin()
+        report = Report(
+            self.exchange, self.sessions, self.store, self._now, lambda: self.is_ready, self._more
+        )
+        self.desk = Desk(
+            name, domain, self.exchange, self.sessions, self.calls, report, self._objections, self._counters,
+            config.admin.test_hooks,
+        )  # fmt: skip
 
     # building
 
@@ -187,7 +201,9 @@ class Node:
         log.info("clients_limited", extra=kv(connections=most, descriptors=_descriptors()))
         if not limits.enabled:
             return Gate(self.turns, most, 0, 0.0, 0)
-        return Gate(self.turns, most, limits.connections_per_address, limits.connects_per_s, limits.connects_burst)
+        return Gate(
+            self.turns, most, limits.connections_per_address, limits.connects_per_s, limits.connects_burst
+        )
 
     def _build_reception(self, domain: str) -> Reception:
         config = self.config
@@ -227,7 +243,7 @@ class Node:
 
     def start(self) -> None:
         """Join the cluster, open the ports, become ready."""
-        self.api.open(self.config.run_dir / f"{self.name}.sock", self.config.admin.listen)
+        self.desk.api.open(self.config.run_dir / f"{self.name}.sock", self.config.admin.listen)
         self.cluster.start()
         self.cluster.join()
         self._listen()
@@ -236,7 +252,9 @@ class Node:
         self._write_state()
         gc.collect()
         gc.freeze()
-        log.info("node_ready", extra=kv(name=self.name, incarnation=self.exchange.me.incarnation, **self.ports))
+        log.info(
+            "node_ready", extra=kv(name=self.name, incarnation=self.exchange.me.incarnation, **self.ports)
+        )
 
     def _listen(self) -> None:
         c2s = self.config.c2s
@@ -248,7 +266,9 @@ class Node:
                 listener = Listener(
                     key, address, c2s.backlog, self.gate, self.turns, self.loop, self._accept(direct)
                 )
-                self.ports[name] = listener.port  # the last one: `up --own-ports` puts a node's own port there
+                self.ports[name] = (
+                    listener.port
+                )  # the last one: `up --own-ports` puts a node's own port there
                 self.listeners.append(listener)
         for listener in self.listeners:
             listener.start()
@@ -276,7 +296,7 @@ class Node:
         self.departures.write()
         self.cluster.leave()
         gevent.sleep(0.1)
-        self.api.close()
+        self.desk.api.close()
         (self.config.run_dir / f"{self.name}.json").unlink(missing_ok=True)
         self.cluster.stop()
         self.store.close()
@@ -291,8 +311,8 @@ class Node:
     def _write_state(self) -> None:
         self.config.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         ports = dict(self.ports)
-        if self.api.port:
-            ports["admin"] = self.api.port
+        if self.desk.api.port:
+            ports["admin"] = self.desk.api.port
         state = {
             "kind": "node",
             "name": self.name,
@@ -317,7 +337,9 @@ class Node:
         """A command line has changed the store behind our back."""
         if notice.kind == "close":
             self.delivery.event(self.exchange.me, Invalidated(ACCOUNT, notice.subject))
-            self.reception.close(f"{notice.subject}@{self.config.server.domain}", "not-authorized", "account changed")
+            self.reception.close(
+                f"{notice.subject}@{self.config.server.domain}", "not-authorized", "account changed"
+            )
         elif notice.kind == "roster":
             self._feature(all_features.Roster).changed_elsewhere(notice.subject)
         else:
@@ -329,33 +351,18 @@ class Node:
 
     # for operators
 
-    def _build_admin(self) -> None:
-        self.report = Report(self.exchange, self.sessions, self.store, self._now, lambda: self.is_ready, self._more)
-        self.verify = Verify(self.exchange, self.calls.ask, gevent.sleep)
-        self.figures = Figures(self.report.status, self._counters)
-        for verb, function in (
-            ("status", self.report.status),
-            ("digests", self.verify.digests),
-            ("rows", self.verify.rows),
-            ("sessions", self.report.sessions),
-            ("kick", self._kick),
-        ):
-            self.calls.serve(verb, function)
-        public = {
-            "GET /live": lambda query, body: {"name": self.name, "live": True},
-            "GET /ready": self._ready,
-            "GET /metrics": lambda query, body: self.figures.text(),
-        }
-        private = {
-            "GET /api/status": lambda query, body: self.report.status(),
-            "GET /api/cluster": lambda query, body: {"nodes": self._everywhere("status", None)},
-            "GET /api/verify": lambda query, body: self.verify.run(),
-            "GET /api/sessions": self._all_sessions,
-            "POST /api/sessions/kick": self._kick_everywhere,
-        }
-        if self.config.admin.test_hooks:
-            private["POST /api/test/drop-replica-row"] = self._drop_replica_row
-        self.api = Api(public, private)
+    def _objections(self) -> list[str]:
+        """Why no clients should be sent here."""
+        reasons = []
+        if not self.is_ready:
+            reasons.append("starting or stopping")
+        if not self.store.healthy:
+            reasons.append("the store is away")
+        if self.gate.is_full:
+            reasons.append("no descriptors left for clients")
+        if self.cluster.is_clustered and self.exchange.mesh.members.is_isolated(self._now()):
+            reasons.append("no bus answers")
+        return reasons
 
     def _counters(self) -> dict[str, dict[str, int]]:
         return {
@@ -368,76 +375,17 @@ class Node:
         }
 
     def _more(self) -> dict[str, Any]:
-        offline = self._feature(all_features.Offline)
         return {
             "connections": self.gate.count,
             "ports": self.ports,
             "pid": os.getpid(),
-            "offline_waiting": offline.waiting,
+            "offline_waiting": self._feature(all_features.Offline).waiting,
             "traffic": self._counters(),
             "longest_turn_ms": round(self.turns.take_longest() * 1000, 1),
         }
 
-    def _ready(self, query: Query, body: Any) -> dict[str, Any]:
-        """Whether a load balancer should send clients here; 503 with the reasons otherwise."""
-        reasons = []
-        if not self.is_ready:
-            reasons.append("starting or stopping")
-        if not self.store.healthy:
-            reasons.append("the store is away")
-        if self.gate.is_full:
-            reasons.append("no descriptors left for clients")
-        if self.cluster.is_clustered and self.exchange.mesh.members.is_isolated(self._now()):
-            reasons.append("no bus answers")
-        answer = {"name": self.name, "ready": not reasons, "reasons": reasons}
-        if reasons:
-            raise Unavailable(answer)
-        return answer
 
-    def _everywhere(self, verb: str, argument: Any) -> dict[str, Any]:
-        """Ask all nodes at once; a node that does not answer has {"error": ...}."""
-        origins = sorted([self.exchange.me, *self.exchange.mesh.replicas])
-        asked = {origin: gevent.spawn(self._ask, origin, verb, argument) for origin in origins}
-        gevent.joinall(list(asked.values()))
-        return {origin.name: greenlet.value for origin, greenlet in asked.items()}
-
-    def _ask(self, origin: Origin, verb: str, argument: Any) -> Any:
-        try:
-            return self.calls.ask(origin, verb, argument, 5.0)
-        except Exception as error:
-            return {"error": str(error) or type(error).__name__}
-
-    def _all_sessions(self, query: Query, body: Any) -> list[dict[str, Any]]:
-        user = query.get("user", "")
-        bare = user if "@" in user or not user else f"{user}@{self.config.server.domain}"
-        answers = self._everywhere("sessions", bare).values()
-        found = [session for answer in answers if isinstance(answer, list) for session in answer]
-        return sorted(found, key=lambda session: str(session["jid"]))
-
-    def _kick(self, argument: Any) -> int:
-        """End our sessions of a full or bare JID."""
-        address = jid.parse(argument)
-        ended = 0
-        for session in self.sessions.of(address.bare):
-            if not address.resource or session.jid == address.full:
-                session.line.end("policy-violation", "closed by an operator")
-                ended += 1
-        return ended
-
-    def _kick_everywhere(self, query: Query, body: Any) -> dict[str, int]:
-        answers = self._everywhere("kick", jid.parse(body["jid"]).full).values()
-        return {"kicked": sum(answer for answer in answers if isinstance(answer, int))}
-
-    def _drop_replica_row(self, query: Query, body: Any) -> dict[str, str]:
-        """For tests: lose one row of another node's, as nothing in the protocol does."""
-        for origin in self.exchange.mesh.replicas:
-            for record in list(self.exchange.directory.of(origin)):
-                self.exchange.directory.lose(record)
-                return {"jid": record.jid, "origin": str(origin)}
-        return {}
-
-
-def _cache_figures(cache: Any) -> dict[str, int]:
+def _cache_figures(cache: Cache[Any, Any]) -> dict[str, int]:
     return {
         "entries": len(cache), "bytes": cache.bytes, "hits": cache.hits, "misses": cache.misses,
         "evictions": cache.evictions,
@@ -467,4 +415,3 @@ def _version() -> str:
 
 def _wall() -> float:
     return time.time()
-

@@ -97,15 +97,15 @@ class Sessions:
         entry = self._by_user.get(session.bare)
         if entry is None:
             self._by_user[session.bare] = session
-        elif type(entry) is list:
+        elif isinstance(entry, list):
             entry.append(session)
         else:
-            self._by_user[session.bare] = [entry, session]  # type: ignore[list-item]
+            self._by_user[session.bare] = [entry, session]
 
     def remove(self, session: Session) -> None:
         del self._by_counter[session.counter]
         entry = self._by_user[session.bare]
-        if type(entry) is list:
+        if isinstance(entry, list):
             entry.remove(session)
             if len(entry) == 1:
                 self._by_user[session.bare] = entry[0]
@@ -120,7 +120,7 @@ class Sessions:
         entry = self._by_user.get(bare)
         if entry is None:
             return []
-        return list(entry) if type(entry) is list else [entry]  # type: ignore[list-item]
+        return list(entry) if isinstance(entry, list) else [entry]
 
     def all(self) -> list[Session]:
         return list(self._by_counter.values())

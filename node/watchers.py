@@ -22,7 +22,7 @@ class Watchers:
         entry = self._by_contact.get(contact)
         if entry is None:
             return []
-        return entry if type(entry) is list else [entry]  # type: ignore[list-item,return-value]
+        return entry if isinstance(entry, list) else [entry]
 
     def contacts(self, session: Session) -> list[str]:
         """Whom a session sees."""
@@ -40,14 +40,14 @@ class Watchers:
         entry = self._by_contact.get(contact)
         if entry is None:
             self._by_contact[contact] = session
-        elif type(entry) is list:
+        elif isinstance(entry, list):
             if session in entry:
                 return False
             entry.append(session)
         elif entry is session:
             return False
         else:
-            self._by_contact[contact] = [entry, session]  # type: ignore[list-item]
+            self._by_contact[contact] = [entry, session]
         self._by_session.setdefault(session.counter, []).append(contact)
         return True
 
@@ -63,7 +63,7 @@ class Watchers:
         if entry is session:
             del self._by_contact[contact]
             return True
-        if type(entry) is list and session in entry:
+        if isinstance(entry, list) and session in entry:
             entry.remove(session)
             if len(entry) == 1:
                 self._by_contact[contact] = entry[0]

@@ -63,7 +63,7 @@ class ClusterDir:
         assert self._lock is not None
         self.cluster_file.unlink(missing_ok=True)
         if self._short is not None:
-            shutil.rmtree(self._short, ignore_errors=True)
+            self._remove_short(self._short)
         os.close(self._lock)
 
     def previous(self) -> dict[str, Any]:
@@ -75,6 +75,7 @@ class ClusterDir:
 
     def make_run_dir(self) -> Path:
         """A folder for sockets, empty, whose path is short enough for them."""
+        self._remove_short(Path(self.previous().get("server", {}).get("run_dir", "")))
         run_dir = self.path / "run"
         if len(os.fsencode(run_dir)) + 1 + _LONGEST_NAME > _MAX_SOCKET_PATH:
             self._short = run_dir = Path(tempfile.mkdtemp(prefix=_SHORT_PREFIX))
@@ -83,6 +84,11 @@ class ClusterDir:
             if not left_over.is_dir():
                 left_over.unlink()
         return run_dir
+
+    def _remove_short(self, run_dir: Path) -> None:
+        """Remove a short folder that we made, or that an `up` made that was killed; nothing else."""
+        if run_dir.name.startswith(_SHORT_PREFIX) and run_dir.parent == Path(tempfile.gettempdir()):
+            shutil.rmtree(run_dir, ignore_errors=True)
 
     def write_config(self, config: Config) -> None:
         self._replace(self.config_file, _HEADER + toml.dumps(toml.changed(config)))

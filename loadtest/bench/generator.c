@@ -260,22 +260,24 @@ static void start_tls(struct session *s) {
 #endif
 }
 
-/* 1 when the handshake is over. */
-static int shake_hands(struct session *s) {
+/* Go on with the handshake; a stream begins when it is over, which may be at once. */
+static void shake_hands(struct session *s) {
 #ifdef WITH_OPENSSL
     int n = SSL_do_handshake(s->ssl);
-    if (n == 1) { watch(s, 0); return 1; }
     int e = SSL_get_error(s->ssl, n);
-    if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE) {
+    if (n == 1) {
+        watch(s, 0);
+        s->state = FEATURES;
+        start_stream(s);
+    } else if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE) {
         watch(s, e == SSL_ERROR_WANT_WRITE);
-        return 0;
+    } else {
+        failed(s, "TLS handshake");
+        drop(s);
     }
-    failed(s, "TLS handshake");
-    drop(s);
 #else
     (void)s;
 #endif
-    return 0;
 }
 
 /* messages: the body is "SENDER RECIPIENT NUMBER TIME" and a padding that must come back unchanged */
@@ -471,7 +473,7 @@ static void turn(int wait_ms) {
             else { s->state = FEATURES; start_stream(s); continue; }
         }
         if (s->state == HANDSHAKE) {
-            if (s->fd >= 0 && shake_hands(s)) { s->state = FEATURES; start_stream(s); }
+            if (s->fd >= 0) shake_hands(s);
             continue;
         }
         if (events[i].events & EPOLLOUT) flush(s);

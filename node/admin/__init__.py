@@ -1,7 +1,7 @@
 """What operators and scripts ask a node.
 
-    report    what this node knows of itself, as plain values
-    verify    do all nodes have the same rows? from the rows themselves
-    metrics   the same counters for Prometheus
-    api       (I/O) HTTP over a unix socket, and on admin.listen for health and metrics
+report    what this node knows of itself, as plain values
+verify    do all nodes have the same rows? from the rows themselves
+metrics   the same counters for Prometheus
+api       (I/O) HTTP over a unix socket, and on admin.listen for health and metrics
 """

@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -34,7 +34,7 @@ class Unavailable(XclusterError):
 class Api:
     """Routes, and the servers that answer them."""
 
-    def __init__(self, public: dict[str, Handler], private: dict[str, Handler]) -> None:
+    def __init__(self, public: Mapping[str, Handler], private: Mapping[str, Handler]) -> None:
         """Handlers by "METHOD /path"; the public ones are served on TCP as well."""
         self._public = public
         self._all = {**public, **private}
@@ -68,7 +68,7 @@ class Api:
             self.port = tcp.getsockname()[1]
             self._serve(tcp, self._public)
 
-    def _serve(self, sock: Any, handlers: dict[str, Handler]) -> None:
+    def _serve(self, sock: Any, handlers: Mapping[str, Handler]) -> None:
         server = WSGIServer(sock, _application(handlers), log=None, error_log=log)
         server.start()
         self._servers.append(server)
@@ -80,15 +80,17 @@ class Api:
             self._path.unlink(missing_ok=True)
 
 
-def _application(handlers: dict[str, Handler]) -> Wsgi:
+def _application(handlers: Mapping[str, Handler]) -> Wsgi:
     def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         handler = handlers.get(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
-        status, body = "404 Not Found", {"error": "no such resource"}
+        status: str = "404 Not Found"
+        body: Any = {"error": "no such resource"}
         if handler is not None:
             status, body = _call(handler, environ)
-        is_text = isinstance(body, bytes)
-        data = body if is_text else msgspec.json.encode(body) + b"\n"
-        kind = "text/plain; version=0.0.4; charset=utf-8" if is_text else "application/json"
+        if isinstance(body, bytes):
+            data, kind = body, "text/plain; version=0.0.4; charset=utf-8"
+        else:
+            data, kind = msgspec.json.encode(body) + b"\n", "application/json"
         start(status, [("Content-Type", kind), ("Content-Length", str(len(data)))])
         return [data]
 

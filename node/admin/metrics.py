@@ -14,7 +14,9 @@ from prometheus_client.registry import Collector
 class Figures(Collector):
     """Reads status and counters when asked; nothing is counted twice."""
 
-    def __init__(self, status: Callable[[], dict[str, Any]], counters: Callable[[], dict[str, dict[str, int]]]) -> None:
+    def __init__(
+        self, status: Callable[[], dict[str, Any]], counters: Callable[[], dict[str, dict[str, int]]]
+    ) -> None:
         self._status = status
         self._counters = counters
         self._registry = CollectorRegistry()
@@ -28,7 +30,9 @@ class Figures(Collector):
         yield _gauge("ready", "1 when clients are let in", status["ready"])
         yield _gauge("sessions", "bound sessions of this node", status["sessions"])
         yield _gauge("users_online", "bare JIDs with a session anywhere", status["users_online"])
-        yield _gauge("store_healthy", "1 when the last operation reached the database", status["store"]["healthy"])
+        yield _gauge(
+            "store_healthy", "1 when the last operation reached the database", status["store"]["healthy"]
+        )
         yield _gauge("isolated", "1 when no bus answers", status["isolated"])
         yield _gauge("lanes_parked", "lanes that wait for state to arrive", status["early"]["parked"])
         yield _gauge("log_seq", "position of this node's own log", status["seq"])
@@ -40,7 +44,9 @@ class Figures(Collector):
             for name, count in counts.items():
                 yield CounterMetricFamily(f"xcluster_{group}_{name}", f"{group}: {name}", value=count)
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        yield CounterMetricFamily("xcluster_cpu_seconds", "user and system time", value=usage.ru_utime + usage.ru_stime)
+        yield CounterMetricFamily(
+            "xcluster_cpu_seconds", "user and system time", value=usage.ru_utime + usage.ru_stime
+        )
         yield _gauge("memory_peak_bytes", "largest resident set", usage.ru_maxrss * 1024)
         for generation, stats in enumerate(gc.get_stats()):
             yield CounterMetricFamily(f"xcluster_gc_{generation}_collections", "", value=stats["collections"])

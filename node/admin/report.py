@@ -44,7 +44,10 @@ class Report:
             "members": [self._member(origin, now) for origin in sorted(mesh.replicas)],
             "seq": mesh.log.seq,
             "digests": {name: f"{digest:016x}" for name, digest in mesh.digests(mesh.me).items()},
-            "early": {"parked": exchange.lanes.parked, **_picked(exchange.lanes.counters, "early", "woken", "expired")},
+            "early": {
+                "parked": exchange.lanes.parked,
+                **_picked(exchange.lanes.counters, "early", "woken", "expired", "reached"),
+            },
             "store": {"healthy": self._store.healthy},
             "counters": self._counters(),
             **self._more(),
@@ -79,7 +82,9 @@ class Report:
             "members": exchange.mesh.members.counters,
             "exchange": exchange.counters,
         }
-        result = {f"{group}_{name}": count for group, counts in groups.items() for name, count in counts.items()}
+        result = {
+            f"{group}_{name}": count for group, counts in groups.items() for name, count in counts.items()
+        }
         for replica in exchange.mesh.replicas.values():
             for name, count in replica.counters.items():
                 result[f"replicas_{name}"] = result.get(f"replicas_{name}", 0) + count

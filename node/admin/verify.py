@@ -32,7 +32,9 @@ class Verify:
         """What this node's rows give, for every origin it knows."""
         directory = self._exchange.directory
         origins = [self._exchange.me, *self._exchange.mesh.replicas]
-        return {str(origin): {"sessions": f"{directory.recomputed_digest(origin):016x}"} for origin in origins}
+        return {
+            str(origin): {"sessions": f"{directory.recomputed_digest(origin):016x}"} for origin in origins
+        }
 
     def rows(self, argument: Any) -> dict[str, list[str]]:
         """This node's rows of an origin: key -> [name, hash]."""
@@ -46,7 +48,7 @@ class Verify:
         for _ in range(ROUNDS):
             errors.clear()
             odd = self._compare(errors)
-            if not odd:
+            if not odd and not errors:
                 break
             self._sleep(PAUSE_S)
         differences: list[dict[str, Any]] = []
@@ -75,8 +77,12 @@ class Verify:
                 errors[str(node)] = str(error)
         odd = []
         for node, digests in found.items():
+            if strangers := digests.keys() - map(str, self._nodes()):
+                errors[str(node)] = f"holds sessions of {', '.join(sorted(strangers))}, a node unknown here"
             for origin, own in found.items():
-                if digests.get(str(origin)) != own[str(origin)]:
+                if digests.get(str(origin), "") != own.get(
+                    str(origin)
+                ):  # a node reborn meanwhile has neither
                     odd.append((node, origin))
         return odd
 

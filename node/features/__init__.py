@@ -39,7 +39,26 @@ ORDER: Sequence[type[Feature]] = (
     LoginLimits,
 )
 
-__all__ = ["ORDER", "Departures", "in_order", "vcard_cache", *(one.__name__ for one in ORDER)]
+__all__ = [
+    "ORDER",
+    "Caps",
+    "Departures",
+    "Disco",
+    "Keepalive",
+    "LastActivity",
+    "LegacySession",
+    "LoginLimits",
+    "Offline",
+    "Ping",
+    "Presence",
+    "Registration",
+    "Roster",
+    "Time",
+    "Vcard",
+    "Version",
+    "in_order",
+    "vcard_cache",
+]
 
 
 def in_order(features: Sequence[Feature]) -> list[Feature]:

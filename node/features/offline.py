@@ -107,7 +107,9 @@ class Offline(Feature):
         while self._queue:
             batch = [self._queue[index] for index in range(min(BATCH, len(self._queue)))]
             try:
-                answers = self._store.add_offline([row for row, _, _ in batch], self._config.offline.max_messages)
+                answers = self._store.add_offline(
+                    [row for row, _, _ in batch], self._config.offline.max_messages
+                )
             except StoreError as error:
                 log.warning("offline_write_delayed", extra=kv(waiting=len(self._queue), error=error))
                 self._sleep(pause_s)

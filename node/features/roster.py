@@ -11,7 +11,6 @@ from sys import intern
 
 from xcluster.bus.messages import Delta, Origin, RosterChanged
 from xcluster.node import presences
-from xcluster.node.availability import tell_presence
 from xcluster.node.contacts import Contacts
 from xcluster.node.directory import INTERESTED, Directory
 from xcluster.node.hooks import OWN, Feature, Request, iq, service
@@ -86,7 +85,7 @@ class Roster(Feature):
     def _push_after(self, session: Session, items: Iterable[RosterItem]) -> None:
         """Push behind the result, which is written in this same turn."""
         pushes = [self._push(session, item) for item in items if _is_shown(item)]
-        self._later(0.0, lambda: session.is_bound and session.send(b"".join(pushes)))
+        self._later(0.0, lambda: session.send(b"".join(pushes)))
 
     @iq("set", ns.ROSTER, "query", at=(OWN,), waits=True)
     def set(self, request: Request) -> bytes:
@@ -217,7 +216,7 @@ class Roster(Feature):
         contact = intern(item.contact)
         if item.subscription in ("to", "both"):
             if self._watchers.add(session, contact):
-                tell_presence(self._directory, session, contact)
+                presences.tell(self._directory, session, contact)
         elif self._watchers.discard(session, contact):
             for record in self._directory.resources(contact):
                 if record.presence:
@@ -237,7 +236,13 @@ def _is_shown(item: RosterItem) -> bool:
 
 def _item(item: RosterItem) -> bytes:
     """One <item/> (RFC 6121 §2.1.2)."""
-    head = b"<item jid='" + escape(item.contact).encode() + b"' subscription='" + item.subscription.encode() + b"'"
+    head = (
+        b"<item jid='"
+        + escape(item.contact).encode()
+        + b"' subscription='"
+        + item.subscription.encode()
+        + b"'"
+    )
     if item.name:
         head += attribute("name", item.name)
     if item.ask:

@@ -124,7 +124,11 @@ class Listener:
 
     def _rest(self) -> None:
         self._watcher.stop()
-        self._turns.after(FULL_PAUSE_S, lambda: self._sock.fileno() >= 0 and self._watcher.start(self._ready))
+        self._turns.after(FULL_PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._watcher.start(self._ready)
 
     def close(self) -> None:
         if self._sock.fileno() >= 0:

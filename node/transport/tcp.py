@@ -54,7 +54,9 @@ class Connection:
         "turns",
     )
 
-    def __init__(self, sock: socket.socket, address: str, turns: Turns, outbox: Outbox, loop: Any, limit: int) -> None:
+    def __init__(
+        self, sock: socket.socket, address: str, turns: Turns, outbox: Outbox, loop: Any, limit: int
+    ) -> None:
         self.sock: socket.socket | ssl.SSLSocket = sock
         self.address = address
         self.turns = turns

@@ -33,6 +33,7 @@ from xcluster.shared.jid import parse
 
 DOMAIN = "sim"
 TICK_S = 0.05
+MAX_TURNS = 200_000  # an ordinary seed takes some 15,000
 DEAD_S = 3.0
 BIND_GAP_S = 1.0  # binds further apart than this: the later one survives (issue 2, point 6)
 
@@ -427,6 +428,7 @@ class World:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._event = 0
         self._entered = 0
+        self._turns = 0
         self._lost_rows: set[str] = set()
         self._cuts: Counter[tuple[Any, Any]] = Counter()
         self._order: dict[tuple[Any, Any], float] = {}
@@ -445,6 +447,9 @@ class World:
     def run(self, until: float) -> None:
         while self._events and self._events[0][0] <= until:
             self.now, _, action = heapq.heappop(self._events)
+            self._turns += 1
+            if self._turns > MAX_TURNS:
+                raise RuntimeError(f"no end in sight at {self.now:.1f} s")
             action()
         self.now = until
 
@@ -572,9 +577,11 @@ class World:
         node = chance.choice(self.nodes)
         bus = chance.choice(self.buses)
         what = chance.choice(
-            ["kill", "stop", "cut_in", "cut_out", "cut_pair", "cut_all", "isolate", "bus_kill", "bus_stop", "all_buses",
+            ["kill", "stop", "cut_in", "cut_out", "cut_pair", "cut_all", "isolate", "isolate", "bus_kill", "bus_stop", "all_buses",
              "store", "lose_row"]
         )  # fmt: skip
+        if what == "isolate":
+            seconds = min(4.5, self.trouble_s - self.now)
         self.fired[what] += 1
         here, there = ("node", node.name), ("bus", bus.index)
         if what == "kill" and node.state == "up" and len(self.running()) > 1:
@@ -592,7 +599,7 @@ class World:
             for each in buses:
                 self.cut(here, ("bus", each.index), seconds)
                 self.cut(("bus", each.index), here, seconds)
-            if what == "isolate":  # from the store too: to the others this is what death looks like
+            if what == "isolate":  # from the store too, and long: to the others this is what death looks like
                 self.cut(here, ("store", 0), seconds + 1)
         elif what in ("bus_kill", "bus_stop", "all_buses"):
             for each in self.buses if what == "all_buses" else [bus]:
@@ -716,6 +723,7 @@ class World:
             exchange = node.exchange
             self.fired.update(exchange.lanes.counters)
             self.fired.update(exchange.mesh.counters)
+            self.fired["refused_zombies"] += exchange.mesh.counters["refused"]
             self.fired.update({f"member_{k}": v for k, v in exchange.mesh.members.counters.items()})
             self.fired["undeliverable"] += exchange.counters["undeliverable"]
             for replica in exchange.mesh.replicas.values():

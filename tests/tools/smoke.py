@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 PACKAGES = [
-    "broker", "bus", "loadtest", "node", "node.admin", "node.features", "node.store", "node.stream",
-    "node.transport", "shared", "tools",
+    "broker", "bus", "loadtest", "loadtest.bench", "node", "node.admin", "node.features", "node.store",
+    "node.stream", "node.transport", "shared", "tools",
 ]  # fmt: skip
 XCLUSTER = [sys.executable, "-P", "-m", "xcluster.tools.main"]
 

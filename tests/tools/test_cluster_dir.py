@@ -165,3 +165,14 @@ def test_port_that_somebody_listens_on_is_refused():
 
 def test_ipv6_addresses_are_kept(ports):
     assert ports.keep("c2s.listen", "[::1]:0").startswith("[::1]:")
+
+
+def test_short_folder_that_a_killed_one_left_is_removed_by_the_next(tmp_path, ports):
+    folder = tmp_path / ("long" * 20) / ("longer" * 10)
+    with ClusterDir(folder) as killed:
+        config = cluster_config(killed, None, dict(GIVEN), (), 1)
+        killed.write_config(config)
+        killed._short = None  # it never got to its end
+    assert config.run_dir.exists()
+    for _ in written(folder, ports):
+        assert not config.run_dir.exists()
