@@ -143,7 +143,7 @@ class Server:
         self._router.close(200)
         if self._auth is not None:
             self._auth.stop()
-        self._context.destroy(0)
+        self._context.term()  # the forwarder, in its thread, closes its sockets upon this
         self._forwarder.join(1.0)
         log.info("bus_ended", extra=kv(name=self._name, **self._relay.counters))
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import gevent
 
-from xcluster.bus.messages import Origin
 from xcluster.bus.mesh import Mesh
+from xcluster.bus.messages import Origin
 from xcluster.bus.sockets import Handlers, Sockets
 from xcluster.node.clock import Turns, wall_ms
 from xcluster.node.exchange import Exchange

@@ -16,6 +16,7 @@ import gevent
 from xcluster.node.bucket import Bucket
 from xcluster.node.reception import Reception
 from xcluster.node.session import Session
+from xcluster.node.stream.errors import sasl_failure
 from xcluster.node.stream.negotiation import Negotiation
 from xcluster.node.stream.steps import (
     Authenticated,
@@ -29,7 +30,7 @@ from xcluster.node.stream.steps import (
     StartTls,
     Step,
 )
-from xcluster.node.transport.tcp import Connection
+from xcluster.node.transport.tcp import READ_BYTES, Connection
 from xcluster.shared.errors import AuthError, StanzaError, StoreError, StreamError
 from xcluster.shared.framing import Event, Framer, StreamEnd, StreamHeader
 from xcluster.shared.log import kv
@@ -38,6 +39,9 @@ from xcluster.shared.stanza import Stanza
 log = logging.getLogger(__name__)
 
 MAX_HELD = 256  # events that wait behind something; beyond: the client is not read
+MAX_HELD_BYTES = 524_288  # the same, for large ones
+LIMITED_READ_BYTES = 16_384  # taken at once where rates are limited: how far a client can get ahead of its rate
+TURN_EVENTS = 256  # handled in one turn of the loop; the rest of a large read waits, so that others get theirs
 
 
 class ClientConnection:
@@ -47,6 +51,7 @@ class ClientConnection:
         "_bucket",
         "_framer",
         "_held",
+        "_held_bytes",
         "_holds",
         "_is_draining",
         "_is_ended",
@@ -65,10 +70,12 @@ class ClientConnection:
         self._framer = Framer(reception.pool, reception.config.c2s.max_stanza_bytes_unauthenticated)
         self._negotiation: Negotiation | None = reception.negotiation(connection.address)
         self._held: deque[Event] = deque()
+        self._held_bytes = 0  # read since something was held
         self._holds = 0
         self._is_draining = False
         self._is_ended = False
         self._bucket: Bucket | None = reception.bucket()
+        connection.read_bytes = self._framer.limit  # what strangers send in one piece is soon handled
         connection.start(self)
         if direct_tls:
             connection.start_tls(reception.tls)
@@ -110,7 +117,7 @@ class ClientConnection:
     def _name(self) -> str:
         return self.session.jid if self.session is not None else self.connection.address
 
-    def _leave(self, reason: str) -> None:
+    def _leave(self, reason: str, is_mutual: bool = False) -> None:
         """The stream is over: the session ends now, the socket when everything is written."""
         self._is_ended = True
         self._framer.close()
@@ -118,7 +125,7 @@ class ClientConnection:
         session, self.session = self.session, None
         if session is not None:
             self._reception.ended(session, reason)
-        self.connection.close(reason)
+        self.connection.close(reason, is_mutual)
 
     # the owner of a connection
 
@@ -130,22 +137,20 @@ class ClientConnection:
             self._throttle(len(data), len(events))
         if self._holds or self._held:
             self._held.extend(events)
-            if len(self._held) > MAX_HELD:
+            self._held_bytes += len(data)
+            if len(self._held) > MAX_HELD or self._held_bytes > MAX_HELD_BYTES:
                 self.connection.pause()
         else:
             self._take(events)
 
     def _throttle(self, size: int, stanzas: int) -> None:
-        """A client over its rate is slowed: not read until its bucket has filled again."""
+        """A client over its rate is slowed: what it sent waits, unread or unhandled, until it has the tokens."""
         assert self._bucket is not None
         wait_s = self._bucket.spend(size, stanzas, self.connection.turns.now)
         if wait_s > 0:
+            self.hold()
             self.connection.pause()
-            self.connection.turns.after(wait_s, self._read_on)
-
-    def _read_on(self) -> None:
-        if len(self._held) <= MAX_HELD:
-            self.connection.resume()
+            self.connection.turns.after(wait_s, self.release)
 
     def secured(self) -> None:
         assert self._negotiation is not None
@@ -165,6 +170,10 @@ class ClientConnection:
 
     def _take(self, events: Sequence[Event]) -> None:
         for index, event in enumerate(events):
+            if index == TURN_EVENTS:
+                self._held.extend(events[index:])
+                self._go_on_later()
+                return
             try:
                 self._handle(event, index + 1 < len(events))
             except StreamError as error:
@@ -178,15 +187,25 @@ class ClientConnection:
                 self._held.extend(events[index + 1 :])
                 return
 
+    def _go_on_later(self) -> None:
+        self.hold()
+        self.connection.turns.soon(self.release)
+
     def _drain(self) -> None:
         """Go on with what was held back."""
         self._is_draining = True
+        taken = 0
         try:
             while self._held and not self._holds and not self._is_ended:
+                if taken == TURN_EVENTS:
+                    self._go_on_later()
+                    break
+                taken += 1
                 self._take((self._held.popleft(),))
         finally:
             self._is_draining = False
-        if len(self._held) <= MAX_HELD // 2:
+        if not self._held and not self._holds:
+            self._held_bytes = 0
             self.connection.resume()
 
     def _handle(self, event: Event, more: bool) -> None:
@@ -202,7 +221,7 @@ class ClientConnection:
             self.write(self._negotiation.header(event))
         elif isinstance(event, StreamEnd):
             self.write(b"</stream:stream>")
-            self._leave("ended by client")
+            self._leave("ended by client", is_mutual=True)
         elif isinstance(event, StreamError):
             raise event
 
@@ -219,17 +238,23 @@ class ClientConnection:
         self._leave("negotiation ended")
 
     def _start_tls(self, step: StartTls, more: bool) -> None:
-        if more or self._framer.pending:
+        if more or self._held or self._framer.pending:
             raise StreamError("policy-violation", "data came before the TLS handshake (RFC 6120 §5.3.3)")
         self.write(step.data)
         self.connection.start_tls(self._reception.tls)
 
     def _authenticated(self, step: Authenticated, more: bool) -> None:
-        if more or self._framer.pending:
+        if more or self._held or self._framer.pending:
             raise StreamError("policy-violation", "data came before the stream restart")
+        try:
+            self._reception.check_log_in(step.user, self.address)  # again: guesses may run side by side
+        except AuthError as error:
+            self.write(sasl_failure(error.condition, error.text))
+            raise StreamError("policy-violation") from error
         self.write(step.data)
         self._framer.restart()
         self._framer.limit = self._reception.config.c2s.max_stanza_bytes
+        self.connection.read_bytes = READ_BYTES if self._bucket is None else LIMITED_READ_BYTES
 
     def _failed(self, step: Failed, more: bool) -> None:
         self._reception.log_in_failed(step.user, self.address, step.condition)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import gevent
 
@@ -106,14 +107,11 @@ class Contacts:
             outcome = self._change(user, sides, local, subscriptions.remove)
         else:
             outcome = self._store.change_rosters(
-                user, contact.bare, None, lambda mine, theirs: (None, theirs), self._max_items
+                user, contact.bare, None, partial(subscriptions.remove, sides, exists=False), self._max_items
             )
-        before = outcome.before
-        if before[0] is None or not before[0].listed:
-            raise StanzaError("cancel", "item-not-found")
         self._tell(user, outcome.user_version, b"")
         if local and outcome.contact_version:
-            for kind in _ended(before[1]):
+            for kind in _ended(outcome.before[1]):
                 self._announce(
                     RosterChanged(
                         local, outcome.contact_version, presence(from_=own, to=contact.bare, type=kind)

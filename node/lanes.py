@@ -171,9 +171,9 @@ class Lanes:
         lane = self._lanes.get(key)
         if lane is None:
             records = router.targets(self.directory, parcel.kind, parcel.type, parcel.to)
-            if len(records) == 1 and records[0].origin == self.directory.me:  # the way of most stanzas
-                if self.effects.deliver(records[0].counter, parcel):
-                    return
+            is_here = len(records) == 1 and records[0].origin == self.directory.me
+            if is_here and self.effects.deliver(records[0].counter, parcel):
+                return  # the way of most stanzas
             lane = self._lanes[key] = _Lane(key)
         if lane.queue:
             if len(lane.queue) >= MAX_QUEUE:

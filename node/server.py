@@ -23,7 +23,7 @@ from gevent.hub import get_hub
 
 from xcluster.bus import mesh
 from xcluster.bus.membership import Timing
-from xcluster.bus.messages import Invalidated, Origin
+from xcluster.bus.messages import Invalidated
 from xcluster.node import cluster as clusters
 from xcluster.node import features as all_features
 from xcluster.node import lanes

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from xcluster.node.store.protocol import RosterItem
+from xcluster.shared.errors import StanzaError
 
 KINDS = ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
 _PLUS_TO = {"none": "to", "from": "both", "to": "to", "both": "both"}
@@ -84,7 +85,9 @@ def unsubscribed(sides: Sides, mine: RosterItem | None, theirs: RosterItem | Non
 
 
 def remove(sides: Sides, mine: RosterItem | None, theirs: RosterItem | None, exists: bool) -> Pair:
-    """Roster removal ends both subscriptions (RFC 6121 §2.5.3)."""
+    """Roster removal ends both subscriptions (RFC 6121 §2.5.2); raises StanzaError when there is no item."""
+    if mine is None or not mine.listed:
+        raise StanzaError("cancel", "item-not-found")
     _, theirs = unsubscribe(sides, mine, theirs, exists)
     _, theirs = unsubscribed(sides, mine, theirs, exists)
     return None, theirs
@@ -102,19 +105,21 @@ TRANSITIONS: dict[str, Transition] = {
 
 def delivered(kind: str, before: Pair, after: Pair) -> bool:
     """Whether the contact is told: only what changed something on their side (RFC 6121 A.3)."""
+    was_asked, is_asked = _is_asked(before[1]), _is_asked(after[1])
     if kind == "subscribe":
-        was_asked = before[1] is not None and bool(before[1].pending_in)
-        return not was_asked and after[1] is not None and bool(after[1].pending_in)
+        return is_asked and not was_asked
+    if kind == "unsubscribe" and was_asked:
+        return True
     return _state(before[1]) != _state(after[1])
 
 
 def answered(kind: str, before: Pair, after: Pair) -> bool:
     """Whether a request was approved at once, so that the sender is owed a `subscribed`."""
-    return kind == "subscribe" and has_to(after[0]) and (has_from(before[1]) or _approved(before[1]))
+    return kind == "subscribe" and has_to(after[0]) and not has_to(before[0])
 
 
-def _approved(item: RosterItem | None) -> bool:
-    return item is not None and item.approved
+def _is_asked(item: RosterItem | None) -> bool:
+    return item is not None and bool(item.pending_in)
 
 
 def _state(item: RosterItem | None) -> tuple[str, bool]:

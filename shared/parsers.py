@@ -30,6 +30,7 @@ _TAG = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
 
 _KINDS = {f"{ns.CLIENT}}}{kind}": kind for kind in ("message", "presence", "iq")}
 _LANG = f"{ns.XML}}}lang"
+_STREAM = f"{ns.STREAMS}}}stream"
 # Children that say who set them, and the attribute in which they say it.
 _MARKED = {f"{ns.STANZA_ID}}}stanza-id": "by", f"{ns.DELAY}}}delay": "from"}
 _MARKED_NAMES = frozenset(_MARKED)
@@ -114,6 +115,8 @@ class Parser:
         try:
             self._expat.Parse(data)
             if self.depth:
+                if self._name == _STREAM:
+                    raise StreamError("bad-format", "a second stream header")
                 self.fed += data[self._start :]
                 if len(self.fed) > limit:
                     raise StreamError("policy-violation", "stanza too long")
@@ -170,7 +173,7 @@ class Parser:
         attribute = self._attributes.get
         self._events.append(
             Stanza(
-                _KINDS.get(self._name, self._name),
+                _KINDS.get(self._name) or _foreign(self._name),
                 attribute("to"),
                 attribute("from"),
                 attribute("type"),
@@ -197,6 +200,11 @@ class Parser:
                 return StreamEnd(error=True)
         offset = self._expat.ErrorByteIndex - self._base + len(self.fed)
         return _stream_error(error, bytes(self.fed) + self._data, offset)
+
+
+def _foreign(name: str) -> str:
+    """The name of an element that is no stanza; one of no namespace must not look like a stanza's."""
+    return name if "}" in name else "}" + name
 
 
 class ParserPool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from xcluster.bus.messages import Delta, OfflineWaiting, Origin
-from xcluster.node.directory import Directory
+from xcluster.node.directory import Directory, Record, bare
 from xcluster.node.hooks import Feature, Xep, service
 from xcluster.node.lanes import Parcel
 from xcluster.node.session import Session, Sessions
@@ -26,6 +26,7 @@ from xcluster.shared.stanza import Stanza, with_delay
 log = logging.getLogger(__name__)
 
 BATCH = 500
+MAX_LATELY = 100_000  # users for whom a message was stored lately; beyond: only the poll finds their rows
 RETRY_S = (0.1, 2.0)  # first and longest pause while the store is away
 _CHAT_STATES = "http://jabber.org/protocol/chatstates}"
 _THREAD = "jabber:client}thread"
@@ -67,6 +68,7 @@ class Offline(Feature):
         self._seen = 0  # cursor of the poll
         self._poll_at = 0.0
         self._is_polling = False
+        self._stored_lately: dict[str, float] = {}  # user -> when; until every node has polled since
         self.counters = {"stored": 0, "full": 0, "unknown": 0, "flushed": 0, "taken": 0}
 
     @property
@@ -133,7 +135,10 @@ class Offline(Feature):
                 self._refuse(parcel, "cancel", "service-unavailable")
             if done is not None:
                 done()
+        now = self._wall()
         for user in users:
+            if len(self._stored_lately) < MAX_LATELY:
+                self._stored_lately[user] = now
             self._wake(user)
 
     def _wake(self, user: str) -> None:
@@ -148,8 +153,19 @@ class Offline(Feature):
     # handing over
 
     def presence_changed(self, session: Session, before: bytes) -> None:
-        if session.presence and session.priority >= 0 and not before:
+        """Called before the directory hears of it: its record is what the session was until now."""
+        old = self._directory.own(session.counter)
+        was_able = old is not None and bool(old.presence) and old.priority >= 0
+        if session.presence and session.priority >= 0 and not was_able:
             self.fetch(session)
+
+    def record_changed(self, old: Record | None, new: Record | None, farewell: bytes) -> None:
+        """Somebody comes on line elsewhere for whom a message was stored here before we knew of that."""
+        if not self._stored_lately or new is None or new.origin == self._directory.me:
+            return
+        user = bare(new.jid).partition("@")[0]
+        if new.presence and new.priority >= 0 and user in self._stored_lately:
+            self._announce(OfflineWaiting(user))
 
     def happened(self, origin: Origin, event: Delta) -> None:
         if isinstance(event, OfflineWaiting) and origin != self._directory.me:
@@ -223,6 +239,9 @@ class Offline(Feature):
     # the poll
 
     def turned(self, now: float) -> None:
+        if self._stored_lately:
+            since = self._wall() - self._config.offline.poll_s
+            self._stored_lately = {user: at for user, at in self._stored_lately.items() if at >= since}
         if now >= self._poll_at and not self._is_polling:
             self._poll_at = now + self._config.offline.poll_s
             self._is_polling = True

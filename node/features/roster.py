@@ -22,7 +22,7 @@ from xcluster.shared import ns
 from xcluster.shared.errors import StanzaError, StoreError
 from xcluster.shared.jid import JidError, parse
 from xcluster.shared.log import kv
-from xcluster.shared.stanza import Stanza, attribute, escape, iq_set
+from xcluster.shared.stanza import Stanza, attribute, escape, iq_set, tree
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +83,10 @@ class Roster(Feature):
         return b"".join((b"<query xmlns='jabber:iq:roster'", ver, b">", items, b"</query>"))
 
     def _push_after(self, session: Session, items: Iterable[RosterItem]) -> None:
-        """Push behind the result, which is written in this same turn."""
-        pushes = [self._push(session, item) for item in items if _is_shown(item)]
+        """Push behind the result, which is written in this same turn.
+
+        An item that is no part of the roster may stand where a tombstone stood: it is pushed as one."""
+        pushes = [self._push(session, item if item.listed else _tombstone(item)) for item in items]
         self._later(0.0, lambda: session.send(b"".join(pushes)))
 
     @iq("set", ns.ROSTER, "query", at=(OWN,), waits=True)
@@ -124,6 +126,8 @@ class Roster(Feature):
         known = self._versions.get(session.counter)
         if known is None or (anew and version > known):
             self._versions[session.counter] = version
+            if self._rosters.peek(session.user) is None:  # it has changed while this version was read
+                self._sync_soon(session.bare)
         elif known != version:
             self._sync_soon(session.bare)
 
@@ -146,7 +150,7 @@ class Roster(Feature):
 
     def _deliver(self, bare: str, stanza: bytes) -> None:
         """A request goes to available resources, what became of one to interested ones (§3.1.3, §3.1.6)."""
-        is_request = b"type='subscribe'" in stanza or b'type="subscribe"' in stanza
+        is_request = tree(stanza).get("type") == "subscribe"
         for session in self._sessions.of(bare):
             if session.presence if is_request else session.flags & INTERESTED:
                 session.send(stanza)
@@ -232,6 +236,10 @@ class Roster(Feature):
 
 def _is_shown(item: RosterItem) -> bool:
     return item.listed or item.subscription == "remove"
+
+
+def _tombstone(item: RosterItem) -> RosterItem:
+    return RosterItem(item.contact, subscription="remove", version=item.version)
 
 
 def _item(item: RosterItem) -> bytes:

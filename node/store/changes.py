@@ -9,12 +9,20 @@ MAX_TOMBSTONES = 200  # per user; a client that was away for longer gets the who
 
 
 def row_after(before: RosterItem | None, after: RosterItem | None, version: int) -> RosterItem | None:
-    """The row to write at `version` (None: delete the row), for a side that did change."""
+    """The row to write at `version` (None: delete the row), for a side that did change.
+
+    A request that comes or goes changes nothing that a client is shown: its item keeps its version, so that
+    nobody is pushed what they have (RFC 6121 §3.1.3)."""
     if after is not None:
-        return msgspec.structs.replace(after, version=version)
+        looks_the_same = before is not None and before.listed and _shown(before) == _shown(after)
+        return msgspec.structs.replace(after, version=before.version if looks_the_same else version)
     if before is not None and before.listed:
         return RosterItem(contact=before.contact, subscription="remove", version=version)
     return None
+
+
+def _shown(item: RosterItem) -> RosterItem:
+    return msgspec.structs.replace(item, pending_in=b"", version=0)
 
 
 def becomes_listed(before: RosterItem | None, after: RosterItem | None) -> bool:

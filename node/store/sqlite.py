@@ -1,5 +1,6 @@
 """SQLite: one file for all nodes of a machine, WAL, one writer at a time (I/O)."""
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -30,7 +31,7 @@ class SqliteConnection:
     def __init__(self, path: Path, synchronous: str, read_only: bool = False) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # keys of all users: not for others
+            _create(path)
             self._connection = sqlite3.connect(
                 path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False,
                 cached_statements=256,
@@ -132,6 +133,16 @@ class SqliteConnection:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _create(path: Path) -> None:
+    """A new file is for this user alone: it holds everybody's keys.
+
+    One that exists is not opened here: closing it again would drop the locks of every connection that this
+    process has to it (POSIX's belong to the process), and the next other process to leave would believe
+    itself the last and delete the WAL that we go on writing."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 @lru_cache(maxsize=256)

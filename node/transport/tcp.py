@@ -7,12 +7,15 @@ can be paused: for a client over its rate, or one whose stanzas wait for somethi
 import errno
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any, Protocol
 
 from xcluster.node.clock import Turns
 from xcluster.node.transport.outbox import Outbox
 
 READ_BYTES = 65_536
+CLOSE_S = 2.0  # how long a connection that we close may take to send the rest, and the peer to close too
+DISCARDED_READS = 32  # of what still comes meanwhile
 TLS_READS = 16  # of one turn: a client that sends without end must not stop the others
 _READ, _WRITE = 1, 2
 
@@ -34,6 +37,7 @@ class Connection:
     """A non-blocking socket in the loop."""
 
     __slots__ = (
+        "_discarded",
         "_handshaking",
         "_is_dirty",
         "_loop",
@@ -50,6 +54,7 @@ class Connection:
         "limit",
         "owner",
         "queued",
+        "read_bytes",
         "sock",
         "turns",
     )
@@ -66,6 +71,8 @@ class Connection:
         self.closing = ""  # why it closes once everything is written
         self.limit = limit  # bytes that may wait to be written
         self.queued = 0
+        self.read_bytes = READ_BYTES  # taken at once; the owner may want less
+        self._discarded = 0  # reads since we have said good-bye
         self._loop = loop
         self._outbox = outbox
         self._out: list[bytes] = []
@@ -91,7 +98,7 @@ class Connection:
             self._shake_hands()
             return
         try:
-            data = self.sock.recv(READ_BYTES)
+            data = self.sock.recv(self.read_bytes)
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError):
             return
         except ssl.SSLWantWriteError:
@@ -112,12 +119,12 @@ class Connection:
     def _read_decrypted(self) -> None:
         """What TLS has decrypted already does not make the descriptor readable."""
         for _ in range(TLS_READS):
-            if self.is_closed or self._paused or not isinstance(self.sock, ssl.SSLSocket):
+            if self.is_closed or self.closing or self._paused or not isinstance(self.sock, ssl.SSLSocket):
                 return
             if not self.sock.pending():
                 return
             try:
-                data = self.sock.recv(READ_BYTES)
+                data = self.sock.recv(self.read_bytes)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             except OSError as error:
@@ -132,12 +139,12 @@ class Connection:
 
     def pause(self) -> None:
         """Stop reading: the client is told by TCP."""
-        if not self._paused and not self.is_closed:
+        if not self._paused and not self.is_closed and not self.closing:
             self._paused = True
             self._reader.stop()
 
     def resume(self) -> None:
-        if self._paused and not self.is_closed:
+        if self._paused and not self.is_closed and not self.closing:
             self._paused = False
             self._reader.start(self._readable)
             if isinstance(self.sock, ssl.SSLSocket):
@@ -155,7 +162,15 @@ class Connection:
             self._is_dirty = True
             self._outbox.add(self)
         if self.queued > self.limit:
-            self.abort("does not read")
+            self._give_up("does not read")
+
+    def _give_up(self, reason: str) -> None:
+        """Abort, but not now: whoever writes may be half-way through a change that the end would touch."""
+        self.closing = reason
+        self._out.clear()
+        self._rest = None
+        self._reader.stop()
+        self.turns.soon(self.abort, reason)
 
     def flush(self) -> None:
         """Write what is collected; the rest when the kernel takes it."""
@@ -241,27 +256,43 @@ class Connection:
 
     # the end
 
-    def close(self, reason: str) -> None:
-        """Write what is collected, then close."""
+    def close(self, reason: str, is_mutual: bool = False) -> None:
+        """Write what is collected, then close; unless the peer has said good-bye itself (`is_mutual`), once it
+        closes too: bytes that nobody reads would have the kernel reset what we have just written."""
         if self.is_closed or self.closing:
             return
         self.closing = reason
         self._reader.stop()
+        if is_mutual:
+            self._discarded = DISCARDED_READS
         self.flush()
         if not self.is_closed:
-            self.turns.after(5.0, lambda: self.abort(reason))
+            self.turns.after(CLOSE_S, lambda: self.abort(reason))
 
     def _finish(self) -> None:
-        if isinstance(self.sock, ssl.SSLSocket):
-            try:
-                self.sock.unwrap()  # sends close_notify; the peer's we don't wait for
-            except (OSError, ValueError):
-                pass
-        else:
-            try:
-                self.sock.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass
+        """Everything is written."""
+        try:
+            if isinstance(self.sock, ssl.SSLSocket):
+                with suppress(ssl.SSLWantReadError):
+                    self.sock.unwrap()  # sends close_notify; the peer's we don't wait for
+            self.sock.shutdown(socket.SHUT_WR)
+        except (OSError, ValueError):
+            self.abort(self.closing)
+            return
+        self._reader.start(self._discard)
+        self._discard()
+
+    def _discard(self) -> None:
+        """Read and forget what the peer sent before it heard that we close."""
+        try:
+            while self._discarded < DISCARDED_READS:
+                self._discarded += 1
+                if not self.sock.recv(READ_BYTES):
+                    break
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, ValueError):
+            pass  # reset: as good an end
         self.abort(self.closing)
 
     def abort(self, reason: str) -> None:
@@ -277,10 +308,8 @@ class Connection:
         self._out.clear()
         self._rest = None
         self.queued = 0
-        try:
+        with suppress(OSError):
             self.sock.close()
-        except OSError:
-            pass
         if self.owner is not None:
             owner, self.owner = self.owner, None
             owner.closed(reason)

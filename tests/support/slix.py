@@ -84,7 +84,7 @@ class Stage:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
 
-        self.run(cancel())
+        asyncio.run_coroutine_threadsafe(cancel(), self.loop).result(LIMIT_S)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(LIMIT_S)
         self.loop.close()
@@ -262,7 +262,7 @@ class Client:
         """Presence from a full or bare JID; `type` "" is available. Later presence of the same stays."""
         return self._take(
             "presence",
-            lambda one: one.get("from") == str(from_) and one.get("type", "") == type,
+            lambda one: one.get("from", "") == str(from_) and one.get("type", "") == type,
             f"{type or 'available'} presence from {from_}",
         )
 
@@ -325,7 +325,7 @@ class Client:
         """Call a slixmpp plugin and wait for its answer. Raises Refused."""
 
         async def ask() -> Any:
-            answer = getattr(self.slix[name], method)(*arguments, **named)
+            answer = getattr(self.slix.plugin[name], method)(*arguments, **named)
             return await answer if isinstance(answer, Awaitable) else answer
 
         return self._asked(ask())

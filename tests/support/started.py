@@ -1,6 +1,7 @@
 """A node started by hand beside `xcluster up`, as an operator would."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from xcluster.tools.options import resolve
 def start_node(cluster: RunningCluster, name: str, *settings: str) -> list[str]:
     """The command line of `xcluster start-node` for this cluster."""
     line = [sys.executable, "-P", "-m", "xcluster.tools.main", "start-node", "--name", name]
-    line += ["--config", str(cluster.folder / "xcluster.toml")]
+    line += ["--config", str(cluster.folder / "xcluster.toml"), "--parent", str(os.getpid())]
     for setting in settings:
         line += ["--set", setting]
     return line

@@ -48,7 +48,9 @@ class Member:
 
     def heard(self) -> list[str]:
         """The bodies of the messages that came, in order."""
-        bodies = [element.findtext(stream.BODY) for _, element in list(self.told) if element.tag == stream.MESSAGE]
+        bodies = [
+            element.findtext(stream.BODY) for _, element in list(self.told) if element.tag == stream.MESSAGE
+        ]
         return [str(body) for body in bodies if body is not None]
 
     def saw(self, type: str | None = None, since: float = 0.0) -> list[tuple[float, str]]:
