@@ -4,7 +4,7 @@ import threading
 
 import zmq
 
-from xcluster.bus.sockets import Endpoints
+from xcluster.bus.zeromq import Endpoints
 
 
 class Forwarder:

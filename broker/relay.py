@@ -9,8 +9,6 @@ from xcluster.bus import wire
 from xcluster.bus.messages import BusPing, BusPong, Gone
 from xcluster.shared.errors import WireError
 
-DIRECT = b"d"
-CONTROL = b"b"
 MAX_REMEMBERED = 10_000  # incarnations that were seen since the start
 
 
@@ -43,21 +41,21 @@ class Relay:
         target, payload = frames
         if target:
             self.counters["relayed"] += 1
-            return Send(target, DIRECT, payload)
+            return Send(target, wire.FROM_PEER, payload)
         try:
             message = wire.control(payload)
         except WireError:
             self.counters["unreadable"] += 1
             return None
         if isinstance(message, BusPing):
-            return Send(source, CONTROL, wire.encode(BusPong(message.number, self.name, self.started)))
+            return Send(source, wire.FROM_BUS, wire.encode(BusPong(message.number, self.name, self.started)))
         return None
 
     def unreachable(self, source: bytes, target: bytes) -> Send | None:
         """`target` is not connected: tell the node that wrote to it."""
         self.counters["unreachable"] += 1
         try:
-            gone = Gone(wire.origin(target), target in self._seen)
-        except WireError:
+            gone = wire.encode(Gone(wire.origin(target), target in self._seen))
+        except (WireError, OverflowError):  # it names no origin, or one whose number nobody can write
             return None
-        return Send(source, CONTROL, wire.encode(gone))
+        return Send(source, wire.FROM_BUS, gone)

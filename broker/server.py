@@ -16,7 +16,7 @@ import zmq.utils.z85
 
 from xcluster.broker.forwarder import Forwarder
 from xcluster.broker.relay import Relay, Send
-from xcluster.bus import sockets
+from xcluster.bus import zeromq
 from xcluster.shared.config import Bus, Config, is_loopback
 from xcluster.shared.errors import ConfigError
 from xcluster.shared.log import kv
@@ -24,6 +24,7 @@ from xcluster.shared.log import kv
 log = logging.getLogger(__name__)
 
 STILL_S = 3.0  # a loop that has not turned for so long is not live
+TCP_GIVES_UP_S = 30.0  # after unreachable_s and this a node's connection that takes nothing is closed
 TURN_MESSAGES = 256
 
 
@@ -57,6 +58,7 @@ class Server:
 
     def __init__(self, config: Config, name: str) -> None:
         self._config = config.bus
+        self._unreachable_s = config.cluster.unreachable_s
         self._name = name
         self._run_dir = config.run_dir
         self._context = zmq.Context(2)
@@ -67,7 +69,7 @@ class Server:
 
     def open(self) -> None:
         """Bind everything; raises ConfigError when an address is taken."""
-        address = sockets.endpoints(self._config.listen)
+        address = zeromq.endpoints(self._config.listen)
         if self._config.secret_key:
             self._authenticate()
         for path in address:
@@ -77,6 +79,10 @@ class Server:
             self._router = self._socket(zmq.ROUTER)
             self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
             self._router.setsockopt(zmq.ROUTER_HANDOVER, 1)
+            # Only a connection that was seen to close means that its node may be gone: silence is the other
+            # nodes' to judge, who also ask the store. They know about it long before TCP gives up.
+            self._router.setsockopt(zmq.HEARTBEAT_IVL, 0)
+            self._router.setsockopt(zmq.TCP_MAXRT, int((self._unreachable_s + TCP_GIVES_UP_S) * 1000))
             self._router.bind(address.tasks)
             self._forwarder = Forwarder(self._socket(zmq.XSUB), self._socket(zmq.XPUB), address)
         except zmq.ZMQError as error:
@@ -91,40 +97,41 @@ class Server:
         folder = Path(self._config.authorized_keys)
         if not folder.is_dir():
             raise ConfigError("bus.authorized_keys", str(folder), "is no folder")
-        allowed = {sockets.read_key("bus.authorized_keys", str(path)) for path in folder.glob("*.public")}
+        allowed = {zeromq.read_key("bus.authorized_keys", str(path)) for path in folder.glob("*.public")}
         self._auth = zmq.auth.thread.ThreadAuthenticator(self._context)
         self._auth.start()
         self._auth.configure_curve_callback(domain="*", credentials_provider=_Allowed(allowed))
 
     def _socket(self, type: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(type)
-        sockets.common_options(socket, self._config)
+        zeromq.common_options(socket, self._config)
         if self._config.secret_key:
             socket.setsockopt(zmq.CURVE_SERVER, 1)
             socket.setsockopt(
-                zmq.CURVE_SECRETKEY, sockets.read_key("bus.secret_key", self._config.secret_key)
+                zmq.CURVE_SECRETKEY, zeromq.read_key("bus.secret_key", self._config.secret_key)
             )
         return socket
 
     def run_relay(self) -> None:
         """Relay until told to stop."""
         router, relay = self._router, self._relay
+        poller = zmq.Poller()
+        poller.register(router, zmq.POLLIN)
         while not self._stopping:
             self._turned_at = time.monotonic()
-            try:
-                if not router.poll(500):
-                    continue
-                for _ in range(TURN_MESSAGES):
-                    source, *frames = router.recv_multipart(zmq.NOBLOCK)
-                    self._pass(relay.received(source, frames), source)
-            except zmq.Again:
+            if not poller.poll(500):
                 continue
+            for _ in range(TURN_MESSAGES):
+                frames = zeromq.receive(router)
+                if frames is None:
+                    break
+                self._pass(relay.received(frames[0], frames[1:]), frames[0])
 
     def _pass(self, send: Send | None, source: bytes) -> None:
         if send is None:
             return
         try:
-            self._router.send_multipart(send, zmq.NOBLOCK)
+            zeromq.send(self._router, send)
         except zmq.Again:
             self._relay.counters["dropped"] += 1  # the peer reads too slowly; its link sends again
         except zmq.ZMQError as error:

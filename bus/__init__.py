@@ -6,11 +6,12 @@
     replication  one ordered log of deltas an origin: positions, gaps, ranges, snapshots, digests
     membership   alive, suspect, unreachable, dead; the fence
     mesh         the three together: one node's end of the cluster, without sockets
-    sockets      (I/O) ZeroMQ: the only module here that imports it
+    zeromq       (I/O) what nodes and buses share of ZeroMQ: addresses, options, keys, frames
+    sockets      (I/O) ZeroMQ in a node's loop
 
           node/cluster ── now, bytes ──▶ mesh ──▶ membership
                ▲                          │ ├───▶ link (one a peer)
                └── bytes to send, events ─┘ └───▶ replication (one log of ours, one replica a peer)
 
-All but `sockets` is pure: bytes and `now` (seconds of a monotonic clock) come in, values go out.
+All but the last two is pure: bytes and `now` (seconds of a monotonic clock) come in, values go out.
 """

@@ -256,17 +256,17 @@ class Replica:
     def snapshot_chunk(
         self, chunk: SnapshotChunk, now: float
     ) -> tuple[list[Delta], list[Delta | None]] | None:
-        """Take a chunk. When the cut is whole: its rows, and the deltas to apply after them."""
+        """Take a chunk. When the cut is whole: its rows, and the deltas to apply after them.
+
+        A chunk of a cut older than what is applied is a late one, and ends nothing."""
         snapshot = self._snapshot
-        if snapshot is None or not snapshot.add(chunk):
+        if snapshot is None or chunk.cut < self.applied or not snapshot.add(chunk):
             return None
         self._ask_at = now  # the next chunk at once
         if not snapshot.is_whole:
             return None
         self._snapshot = None
         self._overtaken_at = self._late_at = now
-        if snapshot.cut < self.applied:
-            return None
         self.applied = snapshot.cut
         self.heard = max(self.heard, self.applied)
         for seq in [seq for seq in self._waiting if seq <= self.applied]:

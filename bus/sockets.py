@@ -1,11 +1,6 @@
-"""(I/O) ZeroMQ in the node's loop: the only module that imports it besides the broker.
-
-A bus at `tcp://HOST:PORT` has its task port there, takes published messages at PORT + 1 and gives them out at
-PORT + 2; one at `ipc://PATH` uses PATH, PATH.pub and PATH.sub. A node dials out to all three.
-"""
+"""(I/O) ZeroMQ in a node's loop. A node dials out to all three addresses of every bus."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import zmq
@@ -14,55 +9,10 @@ from gevent.hub import get_hub
 from xcluster.bus import wire
 from xcluster.bus.mesh import EVERYBODY, Outgoing
 from xcluster.bus.messages import Origin
+from xcluster.bus.zeromq import common_options, endpoints, read_key, receive, send
 from xcluster.shared.config import Bus
-from xcluster.shared.errors import ConfigError
 
 TURN_MESSAGES = 64  # taken from one socket in a loop turn, so that clients get theirs
-DIRECT = b"d"  # from a bus: a peer's message
-CONTROL = b"b"  # from a bus: the bus's own
-
-
-class Endpoints(NamedTuple):
-    """The three addresses of one bus."""
-
-    tasks: str
-    publish: str
-    subscribe: str
-
-
-def endpoints(address: str) -> Endpoints:
-    """The addresses behind `tcp://HOST:PORT` or `ipc://PATH`; raises ConfigError."""
-    if address.startswith("ipc://"):
-        return Endpoints(address, f"{address}.pub", f"{address}.sub")
-    host, _, port = address.rpartition(":")
-    if not port.isdigit() or not 0 < int(port) < 65_534:
-        raise ConfigError("bus.endpoints", address, "write tcp://HOST:PORT or ipc://PATH")
-    return Endpoints(address, f"{host}:{int(port) + 1}", f"{host}:{int(port) + 2}")
-
-
-def read_key(key: str, path: str) -> bytes:
-    """A CURVE key file: one line of Z85 (xcluster keys generate)."""
-    try:
-        text = Path(path).read_text("ascii").strip().encode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(key, path, f"cannot be read: {error}") from error
-    if len(text) != 40:
-        raise ConfigError(key, path, "is no key file; make one with xcluster keys generate")
-    return text
-
-
-def common_options(socket: zmq.Socket[bytes], config: Bus) -> None:
-    """What all our sockets share: bounds, and quick notice of a connection that died silently."""
-    socket.setsockopt(zmq.LINGER, 200)
-    socket.setsockopt(zmq.SNDHWM, config.high_water_mark)
-    socket.setsockopt(zmq.RCVHWM, config.high_water_mark)
-    socket.setsockopt(zmq.MAXMSGSIZE, config.relay_bytes)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
-    socket.setsockopt(zmq.RECONNECT_IVL, 50)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
 
 
 class Watched:
@@ -80,9 +30,8 @@ class Watched:
         """Take what is there, at most TURN_MESSAGES, then go on in the next turn."""
         self._again = False
         for _ in range(TURN_MESSAGES):
-            try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            frames = receive(self.socket)
+            if frames is None:
                 return
             self._take(frames)
             if self.socket.closed:
@@ -102,7 +51,7 @@ class Watched:
     def send(self, frames: list[bytes]) -> bool:
         """False when it was dropped: the queue is full."""
         try:
-            self.socket.send_multipart(frames, zmq.NOBLOCK)
+            send(self.socket, frames)
         except zmq.Again:
             return False
         return True
@@ -179,7 +128,7 @@ class Sockets:
 
         def take(frames: list[bytes]) -> None:
             if len(frames) == 2:
-                (handlers.received if frames[0] == DIRECT else handlers.bus_said)(bus, frames[1])
+                (handlers.received if frames[0] == wire.FROM_PEER else handlers.bus_said)(bus, frames[1])
 
         return take
 
@@ -197,7 +146,7 @@ class Sockets:
         for out in outbox:
             if out.target is EVERYBODY or out.target == EVERYBODY:
                 try:
-                    self._publishers[out.bus].send(out.data, zmq.NOBLOCK)
+                    send(self._publishers[out.bus], (out.data,))
                 except zmq.Again:
                     self.dropped += 1
                 continue

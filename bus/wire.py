@@ -14,6 +14,10 @@ from xcluster.bus import messages
 from xcluster.bus.messages import Origin
 from xcluster.shared.errors import WireError
 
+# The first frame of what a bus sends to a node.
+FROM_PEER = b"d"
+FROM_BUS = b"b"
+
 _encoder = msgspec.msgpack.Encoder()
 _published = msgspec.msgpack.Decoder(messages.PUBLISHED)
 _direct = msgspec.msgpack.Decoder(messages.DIRECT)
@@ -23,6 +27,8 @@ _deltas = msgspec.msgpack.Decoder(list[messages.DELTAS])
 _task = msgspec.msgpack.Decoder(messages.TASKS)
 _tasks = msgspec.msgpack.Decoder(list[messages.TASKS])
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # the last: nested without end
 
 encode = _encoder.encode
 
@@ -65,7 +71,7 @@ def tasks(items: msgspec.Raw) -> list[messages.Task | None]:
 def _decode(decoder: Any, data: bytes) -> Any:
     try:
         return decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise WireError(f"unreadable message of {len(data)} bytes") from error
 
 
@@ -73,13 +79,13 @@ def _batch(whole: Any, single: Any, items: msgspec.Raw) -> list[Any]:
     try:
         decoded: list[Any] = whole.decode(items)
         return decoded
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         pass
     result: list[Any] = []
     for item in _decode(_raws, items):
         try:
             result.append(single.decode(item))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except _UNREADABLE:
             result.append(None)
     return result
 

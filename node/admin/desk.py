@@ -111,10 +111,13 @@ class Desk:
         return {"kicked": sum(answer for answer in answers if isinstance(answer, int))}
 
     def _drop_replica_row(self, query: Query, body: Any) -> dict[str, str]:
-        """For tests: lose one row of another node's, as nothing in the protocol does."""
+        """For tests: lose one row of another node's, as nothing in the protocol does.
+
+        Its repair may be held off: {"hold_repair_s": 5}."""
         directory = self._exchange.directory
-        for origin in self._exchange.mesh.replicas:
-            for record in list(directory.of(origin)):
+        for origin, replica in self._exchange.mesh.replicas.items():
+            for record in directory.of(origin):
+                replica.hold_repairs(self._exchange.now + float(body.get("hold_repair_s", 0.0)))
                 directory.lose(record)
                 return {"jid": record.jid, "origin": str(origin)}
         return {}

@@ -80,9 +80,8 @@ class Verify:
             if strangers := digests.keys() - map(str, self._nodes()):
                 errors[str(node)] = f"holds sessions of {', '.join(sorted(strangers))}, a node unknown here"
             for origin, own in found.items():
-                if digests.get(str(origin), "") != own.get(
-                    str(origin)
-                ):  # a node reborn meanwhile has neither
+                # Of a node that was reborn meanwhile there is neither.
+                if digests.get(str(origin), "") != own.get(str(origin)):
                     odd.append((node, origin))
         return odd
 

@@ -85,7 +85,7 @@ class Engine:
 
     @property
     def healthy(self) -> bool:
-        return self.writer.healthy and all(reader.healthy for reader in self.readers)
+        return all(worker.healthy and not worker.stuck for worker in (self.writer, *self.readers))
 
     def write(self, verb: Verb[T], *call: Any, rows: int = 1) -> T:
         return self._do(self._writes, verb, call, rows)

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _WORK_S = 0.02  # a transaction takes in no more operations after this long
 _MAX_PAUSE_S = 5.0
+_STUCK_S = 5.0  # a database that takes longer than this does not work for us
 _BUSY_PAUSE_S = 0.02  # times 0.5 to 1.5
 
 
@@ -50,6 +51,7 @@ class Worker:
         self._max_batch = max_batch
         self._retry_s = retry_s
         self._pause_s = retry_s
+        self._busy_since = 0.0  # when the batch in hand was begun; 0: there is none
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self.run_worker, name=f"store-{name}", daemon=True)
 
@@ -66,13 +68,21 @@ class Worker:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the database has left us without an answer for long."""
+        since = self._busy_since
+        return since > 0 and time.monotonic() - since > _STUCK_S
+
     def run_worker(self) -> None:
         process = os.getpid()
         while True:
             batch = self._take()
             if not batch:
                 break
+            self._busy_since = time.monotonic()
             self.run_batch(batch)
+            self._busy_since = 0.0
         if self._connection is not None and os.getpid() == process:
             self._connection.close()
 

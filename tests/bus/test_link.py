@@ -1,13 +1,11 @@
 """bus/link.py: numbered, in order, once, acknowledged; whatever happens to frames on the way."""
 
 import random
-from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcluster.bus import link as module
 from xcluster.bus import wire
 from xcluster.bus.link import ACK_DELAY_S, ACK_EVERY, FRAME_BYTES, FRAME_TASKS, REORDER, RESEND_MAX_S, RESEND_S, Link
 from xcluster.bus.messages import FetchOffline, Frame, Origin, RouteStanza, Task
@@ -308,6 +306,7 @@ def test_cut_hands_back_what_was_held_in_order_and_ends_the_link() -> None:
 # everything at once
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 60))
 def test_every_task_comes_out_once_and_in_order_over_any_network(seed: int, count: int) -> None:
     chance = random.Random(seed)
@@ -334,8 +333,3 @@ def test_every_task_comes_out_once_and_in_order_over_any_network(seed: int, coun
         if sent == count and not (a.unacked or b.unacked):
             break
     assert taken == {"a": list(range(1, count + 1)), "b": list(range(1, count + 1))}
-
-
-def test_limits_fit_each_other() -> None:
-    values: dict[str, Any] = vars(module)
-    assert values["ACK_DELAY_S"] < values["RESEND_S"] < values["RESEND_MAX_S"]

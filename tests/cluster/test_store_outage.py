@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -165,36 +166,75 @@ def test_locked_file_stops_no_heartbeat_and_loses_nothing(tmp_path, capsys):
             slowest = chat.slowest(began, ended - 0.5)
             live, stored = chat.finish(swarm, cluster.port("n1"))
         with capsys.disabled():
-            print(
-                f"\nlocked for {ended - began:.1f} s: heartbeat gaps {max(gaps.values()) * 1000:.0f} ms, longest turn "
-                f"{max(turns.values()):.0f} ms; 6 log-ins took {logged_in_s:.2f} s; {live} messages to people on "
-                f"line (slowest {slowest * 1000:.0f} ms), {stored} to others: none lost"
-            )
+            print(f"\nlocked for {ended - began:.1f} s: heartbeat gaps {max(gaps.values()) * 1000:.0f} ms,")
+            print(f"longest turn {max(turns.values()):.0f} ms, 6 log-ins in {logged_in_s:.2f} s;")
+            print(f"{live} messages to people on line (slowest {slowest * 1000:.0f} ms), {stored} to others")
         assert max(gaps.values()) <= HEARTBEAT_S + GAP_S
         assert slowest < 1.0
 
 
+class Gone:
+    """PostgreSQL crashes, and is started again."""
+
+    noticed_s = 3.0
+
+    def __init__(self, server):
+        self.leave, self.come_back = server.kill, server.start
+
+    def end(self):
+        pass
+
+
+class Frozen:
+    """PostgreSQL stands still, its connections stay."""
+
+    noticed_s = 8.0  # connections that break are seen at once, silence is not
+
+    def __init__(self, server):
+        self._server = server
+        self._pids = []
+
+    def leave(self):
+        main = int((self._server.folder / "data" / "postmaster.pid").read_text().split()[0])
+        self._pids = [main]
+        self._signal(signal.SIGSTOP)  # first: it shall start no further ones
+        self._pids += map(int, Path(f"/proc/{main}/task/{main}/children").read_text().split())
+        self._signal(signal.SIGSTOP)
+
+    def come_back(self):
+        self._signal(signal.SIGCONT)
+
+    end = come_back
+
+    def _signal(self, number):
+        for pid in self._pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
 @pytest.mark.postgres
-def test_postgres_away_loses_nothing(tmp_path, capsys):
+@pytest.mark.parametrize("outage", [Gone, Frozen])
+def test_postgres_away_loses_nothing(tmp_path, capsys, outage):
     server = Postgres()
+    away = outage(server)
     try:
         server.start()
         store = server.create_database("outage")
         with running(tmp_path / "c", store=store) as cluster, Swarm(cluster.domain) as swarm:
             with Chat(cluster, swarm) as chat:
                 eventually(lambda: not any(readiness(cluster, node) for node in NODES))
-                server.kill()
+                away.leave()
                 began = time.monotonic()
-                for node in NODES:
-                    eventually(lambda n=node: "the store is away" in readiness(cluster, n))
-                noticed_s = time.monotonic() - began
                 newcomer = Member("user30", cluster.port("n3"))
                 swarm.start([newcomer])
+                for node in NODES:
+                    eventually(lambda n=node: "the store is away" in readiness(cluster, n), outage.noticed_s)
+                noticed_s = time.monotonic() - began
                 eventually(lambda: time.monotonic() > began + AWAY_S, AWAY_S + 1.0, 0.2)
-                assert cluster.status("n1")["members"][0]["state"] == "alive"
+                assert {member["state"] for member in cluster.status("n1")["members"]} == {"alive"}
                 ended = time.monotonic()
                 slowest = chat.slowest(began, ended - 1.0)
-                server.start()
+                away.come_back()
                 back_at = time.monotonic()
                 for node in NODES:
                     eventually(lambda n=node: not readiness(cluster, n), 15.0)
@@ -204,10 +244,13 @@ def test_postgres_away_loses_nothing(tmp_path, capsys):
                 eventually(lambda: newcomer.online_at or newcomer.failure == "temporary-auth-failure", 15.0)
             with capsys.disabled():
                 print(
-                    f"\nPostgreSQL away for {ended - began:.0f} s: noticed after {noticed_s:.2f} s, ready "
-                    f"{ready_s:.2f} s after its return; {live} messages to people on line (slowest "
-                    f"{slowest * 1000:.0f} ms), {stored} to others: none lost"
+                    f"\nPostgreSQL {outage.__name__} for {ended - began:.0f} s, noticed in {noticed_s:.2f} s;"
+                )
+                print(f"ready {ready_s:.2f} s after its return;")
+                print(
+                    f"{live} messages to people on line (slowest {slowest * 1000:.0f} ms), {stored} to others"
                 )
             assert slowest < 1.0
     finally:
+        away.end()
         server.remove()

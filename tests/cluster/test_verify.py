@@ -2,11 +2,14 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.cluster import RunningCluster, eventually
 from tests.support.swarm import Member, Swarm
+from xcluster.bus.messages import Origin
+from xcluster.node.admin.verify import Verify
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -62,3 +65,21 @@ def test_lost_row_is_repaired_within_two_heartbeats(cluster):
     eventually(lambda: cluster.status("n2")["users_online"] == held, HEARTBEATS_S, 0.01)
     assert counters(cluster, "n2")["replicas_mismatches"] == before + 1
     assert cluster.admin("n2").get("/api/verify")["equal"]
+
+
+def test_node_that_only_some_know_is_a_difference():
+    """Whoever is asked may be the one that is cut off."""
+    one, two, three = Origin("n1", 1), Origin("n2", 2), Origin("n3", 3)
+    digests = {str(origin): {"sessions": "0"} for origin in (one, two, three)}
+    known = {one: digests, two: digests, three: digests}
+
+    def asked(*peers):
+        exchange = SimpleNamespace(
+            me=one, mesh=SimpleNamespace(replicas=dict.fromkeys(peers)), directory=None
+        )
+        return Verify(exchange, lambda node, verb, argument: known[node], lambda seconds: None).run()
+
+    assert asked(two, three)["equal"]
+    answer = asked(two)
+    assert not answer["equal"]
+    assert "n3/3" in answer["errors"]["n2/2"]

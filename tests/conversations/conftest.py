@@ -29,8 +29,9 @@ def stage() -> Iterator[Stage]:
 class Running:
     """A cluster and the people who have not been on stage yet."""
 
-    def __init__(self, cluster: RunningCluster) -> None:
+    def __init__(self, cluster: RunningCluster, store_url: str) -> None:
         self.cluster = cluster
+        self.store_url = store_url
         self.numbers = count()
         self._ports: dict[tuple[str, str], int] = {}
 
@@ -51,7 +52,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     cluster = RunningCluster(folder, nodes=2, store=url, settings=("c2s.max_resources=4",))
     try:
         cluster.provision(PEOPLE, roster=0, password=PASSWORD)
-        yield Running(cluster)
+        yield Running(cluster, url or f"sqlite:{next(folder.glob('*.db'))}")
     finally:
         cluster.stop()
 

@@ -1,5 +1,6 @@
 """An observer on a bus: when did each node's heartbeats come?"""
 
+import itertools
 import threading
 import time
 from types import TracebackType
@@ -51,5 +52,5 @@ class Beats:
         result = {}
         for node, times in list(self.times.items()):
             inside = [since, *(at for at in times if since <= at <= until), until]
-            result[node] = max(later - earlier for earlier, later in zip(inside, inside[1:], strict=False))
+            result[node] = max(later - earlier for earlier, later in itertools.pairwise(inside))
         return result

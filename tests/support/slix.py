@@ -21,7 +21,7 @@ from xcluster.shared.stanza import attribute, message, presence
 
 T = TypeVar("T")
 LIMIT_S = 10.0
-PLUGINS = ("xep_0012", "xep_0030", "xep_0054", "xep_0077", "xep_0092", "xep_0199", "xep_0202")
+PLUGINS = ("xep_0012", "xep_0030", "xep_0054", "xep_0077", "xep_0092", "xep_0199")
 
 
 class Refused(Exception):
@@ -251,6 +251,15 @@ class Client:
     def is_pushed(self) -> Item:
         """The next roster push (RFC 6121 §2.1.6)."""
         return self.is_pushed_version()[0]
+
+    def pushes(self) -> list[Item]:
+        """All roster pushes that have come by now."""
+        return self._stage.call(self._pushes)
+
+    def _pushes(self) -> list[Item]:
+        came = [one for one in self._inbox if _name(one) == "iq"]
+        self._inbox = [one for one in self._inbox if _name(one) != "iq"]
+        return [_item(one[0][0]) for one in came]
 
     def is_pushed_version(self) -> tuple[Item, str]:
         """The same, with the version that it brings."""

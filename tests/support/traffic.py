@@ -41,9 +41,12 @@ class Traffic:
 
     def finish(self, seconds: float = 30.0) -> None:
         """End it; wait until everything has arrived."""
+        self.stop()
+        until(lambda: self.arrived >= self.total, seconds)
+
+    def stop(self) -> None:
         self._is_on = False
         gevent.joinall(self._writers, raise_error=True)
-        until(lambda: self.arrived >= self.total, seconds)
 
     def wrong(self) -> list[str]:
         """What was lost, doubled, misrouted, refused or out of order."""
