@@ -17,6 +17,9 @@ what a node is, without sockets
   visibility      who may see whose presence
   information     what disco#info says
   inbound         what is done with a stanza of a bound session
+  iqs             requests that the server answers itself
+  availability    what a client says of its own presence
+  contacts        changes of rosters: one transaction, then an announcement
   hooks           the extension manual: what a feature is told and asked
   bucket          token buckets for clients
   failures        failed log-ins
@@ -29,9 +32,6 @@ what gives it a world
   clock           (I/O) the loop's turns
   connection      (I/O) one client: transport, framer, negotiation, session
   reception       (I/O) what all client connections share
-  iqs             (I/O) requests that the server answers itself
-  availability    (I/O) what a client says of its own presence
-  contacts        (I/O) changes of rosters
   passwords       (I/O) PLAIN, in threads
   calls           (I/O) questions of one node to another
   stream/         negotiation of a client's stream, without sockets

@@ -1,8 +1,6 @@
-"""(I/O) What a client says of its own presence, and to whom (RFC 6121 §4)."""
+"""What a client says of its own presence, and to whom (RFC 6121 §4)."""
 
 from collections.abc import Callable
-
-import gevent
 
 from xcluster.bus.messages import SessionUp
 from xcluster.node import presences
@@ -35,6 +33,7 @@ class Availability:
         route: Route,
         changed: Changed,
         became_available: Callable[[Session, CachedRoster], None],
+        spawn: Callable[..., object],
     ) -> None:
         self._exchange = exchange
         self._rosters = rosters
@@ -43,6 +42,7 @@ class Availability:
         self._route = route
         self._changed = changed
         self._became_available = became_available
+        self._spawn = spawn
 
     def received(self, session: Session, stanza: Stanza, to: Jid | None) -> None:
         """A client has sent presence; raises StanzaError."""
@@ -81,7 +81,7 @@ class Availability:
             self._first(session, kept, roster)
         else:
             session.line.hold()
-            gevent.spawn(self._load, session, stanza, kept)
+            self._spawn(self._load, session, stanza, kept)
 
     def _load(self, session: Session, stanza: Stanza, kept: bytes) -> None:
         try:

@@ -1,10 +1,8 @@
-"""(I/O) Changes of rosters: one transaction over both sides, then an announcement (RFC 6121 §2 and §3)."""
+"""Changes of rosters: one transaction over both sides, then an announcement (RFC 6121 §2 and §3)."""
 
 import logging
 from collections.abc import Callable
 from functools import partial
-
-import gevent
 
 from xcluster.bus.messages import Delta, RosterChanged
 from xcluster.node import subscriptions
@@ -22,8 +20,12 @@ log = logging.getLogger(__name__)
 class Contacts:
     """What users do to their rosters and subscriptions."""
 
-    def __init__(self, store: Store, announce: Callable[[Delta], None], domain: str, max_items: int) -> None:
+    def __init__(
+        self, store: Store, announce: Callable[[Delta], None], domain: str, max_items: int, spawn: Callable[..., object]
+    ) -> None:
+        """`spawn` runs a function in a greenlet, where it may wait for the store."""
         self._store = store
+        self._spawn = spawn
         self._announce = announce
         self._domain = domain
         self._max_items = max_items
@@ -35,7 +37,7 @@ class Contacts:
         if to.bare == session.bare:
             return  # one's own presence is seen anyway (RFC 6121 §3.1.1)
         session.line.hold()
-        gevent.spawn(self._subscribe, session, stanza, to)
+        self._spawn(self._subscribe, session, stanza, to)
 
     def _subscribe(self, session: Session, stanza: Stanza, to: Jid) -> None:
         kind = stanza.type or ""

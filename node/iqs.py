@@ -1,9 +1,7 @@
-"""(I/O) IQs that this server answers itself: exactly one result or error each (RFC 6120 §8.2.3)."""
+"""IQs that this server answers itself: exactly one result or error each (RFC 6120 §8.2.3)."""
 
 import logging
 from collections.abc import Callable, Sequence
-
-import gevent
 
 from xcluster.node.hooks import Feature, IqHandler, Request
 from xcluster.node.session import Session
@@ -19,7 +17,8 @@ Answer = Callable[[Request], bytes]
 class Iqs:
     """Requests to handlers, by (type, payload, where it is addressed to)."""
 
-    def __init__(self, features: Sequence[Feature]) -> None:
+    def __init__(self, features: Sequence[Feature], spawn: Callable[..., object]) -> None:
+        self._spawn = spawn
         self._handlers: dict[tuple[str, str, str], tuple[Answer, bool]] = {}
         for feature in features:
             for name in dir(feature):
@@ -44,7 +43,7 @@ class Iqs:
         handler, waits = found
         if waits:
             session.line.hold()
-            gevent.spawn(self._wait, handler, request)
+            self._spawn(self._wait, handler, request)
         else:
             session.send(self._answer(handler, request))
 

@@ -115,9 +115,9 @@ class Node:
         )
         self.cluster = Cluster(config, name, self.store, self.exchange, self.turns, self._noticed)
         self.calls = Calls(self.exchange, config.cluster.max_execution_s)
-        contacts = Contacts(self.store, self.exchange.announce, domain, config.roster.max_items)
+        contacts = Contacts(self.store, self.exchange.announce, domain, config.roster.max_items, gevent.spawn)
         self.features = self._build_features(domain, contacts)
-        self.iqs = Iqs(self.features)
+        self.iqs = Iqs(self.features, gevent.spawn)
         roster = self._feature(all_features.Roster)
         self.availability = Availability(
             self.exchange,
@@ -127,6 +127,7 @@ class Node:
             lambda session, stanza, to: self.inbound.route(session, stanza, to),
             self._presence_changed,
             roster.became_available,
+            gevent.spawn,
         )
         self.inbound = Inbound(
             domain, self.exchange, self.iqs.handle, self.availability.received, self.watchers, self._now

@@ -6,7 +6,7 @@ and adjusts whom the session sees. A lost announcement is made good by the next,
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from sys import intern
 
 from xcluster.bus.messages import Delta, Origin, RosterChanged
@@ -76,17 +76,15 @@ class Roster(Feature):
             changes = self._store.roster_since(session.user, int(known)) if known != "0" else None
             if changes is not None:
                 self._knows(session, changes.version, anew=True)
-                self._push_after(session, changes.items)
+                self._push_after(session, changes.items, int(known))
                 return b""
         items = b"".join(map(_item, roster.listed()))
         ver = attribute("ver", str(roster.version))
         return b"".join((b"<query xmlns='jabber:iq:roster'", ver, b">", items, b"</query>"))
 
-    def _push_after(self, session: Session, items: Iterable[RosterItem]) -> None:
-        """Push behind the result, which is written in this same turn.
-
-        An item that is no part of the roster may stand where a tombstone stood: it is pushed as one."""
-        pushes = [self._push(session, item if item.listed else _tombstone(item)) for item in items]
+    def _push_after(self, session: Session, items: Iterable[RosterItem], version: int) -> None:
+        """Push behind the result, which is written in this same turn."""
+        pushes = [self._push(session, item) for item in _shown(items, version)]
         self._later(0.0, lambda: session.send(b"".join(pushes)))
 
     @iq("set", ns.ROSTER, "query", at=(OWN,), waits=True)
@@ -206,11 +204,12 @@ class Roster(Feature):
             version = self._versions.get(session.counter)
             if version is not None and version < changes.version:
                 self._versions[session.counter] = changes.version
-                self._bring(session, [item for item in changes.items if item.version > version])
+                self._bring(session, [item for item in changes.items if item.version > version], version)
 
-    def _bring(self, session: Session, items: Iterable[RosterItem]) -> None:
-        for item in items:
-            if session.flags & INTERESTED and _is_shown(item):
+    def _bring(self, session: Session, items: Iterable[RosterItem], version: int) -> None:
+        """The session knew the roster at `version`."""
+        for item in _shown(items, version):
+            if session.flags & INTERESTED:
                 session.send(self._push(session, item))
             if session.presence:
                 self._see(session, item)
@@ -234,12 +233,16 @@ class Roster(Feature):
         return iq_set(f"push{self._pushes}", query, to=session.jid)
 
 
-def _is_shown(item: RosterItem) -> bool:
-    return item.listed or item.subscription == "remove"
+def _shown(items: Iterable[RosterItem], version: int) -> Iterator[RosterItem]:
+    """What a client that has this version of the roster is to be told, given what has changed since.
 
-
-def _tombstone(item: RosterItem) -> RosterItem:
-    return RosterItem(item.contact, subscription="remove", version=item.version)
+    An item that exists only for a request may stand where a tombstone stood, unless it is all that has
+    changed since: it is shown as one, which does no harm to those who never had it."""
+    for item in items:
+        if item.listed or item.subscription == "remove":
+            yield item
+        elif item.version > version + 1:
+            yield RosterItem(item.contact, subscription="remove", version=item.version)
 
 
 def _item(item: RosterItem) -> bytes:

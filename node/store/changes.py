@@ -14,8 +14,9 @@ def row_after(before: RosterItem | None, after: RosterItem | None, version: int)
     A request that comes or goes changes nothing that a client is shown: its item keeps its version, so that
     nobody is pushed what they have (RFC 6121 §3.1.3)."""
     if after is not None:
-        looks_the_same = before is not None and before.listed and _shown(before) == _shown(after)
-        return msgspec.structs.replace(after, version=before.version if looks_the_same else version)
+        if before is not None and before.listed and _shown(before) == _shown(after):
+            version = before.version
+        return msgspec.structs.replace(after, version=version)
     if before is not None and before.listed:
         return RosterItem(contact=before.contact, subscription="remove", version=version)
     return None

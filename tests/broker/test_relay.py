@@ -59,9 +59,10 @@ def test_incarnations_are_told_apart() -> None:
     assert bus.unreachable(ID_A, wire.routing_id(newer)) == Send(ID_A, wire.FROM_BUS, wire.encode(Gone(newer, False)))
 
 
-def test_target_that_is_no_origin_is_not_told_of() -> None:
+@pytest.mark.parametrize("target", [b"somebody", b"n1\n" + b"9" * 30])
+def test_target_that_is_no_origin_is_not_told_of(target: bytes) -> None:
     bus = relay()
-    assert bus.unreachable(ID_A, b"somebody") is None
+    assert bus.unreachable(ID_A, target) is None
     assert bus.counters["unreachable"] == 1
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from xcluster.broker.relay import CONTROL, Relay
+from xcluster.broker.relay import Relay
 from xcluster.bus import wire
 from xcluster.bus.mesh import EVERYBODY, Outgoing
 from xcluster.bus.messages import Origin
@@ -83,7 +83,7 @@ class Shuttle:
         send = relay.received(own, [target, out.data])
         if send is None:
             return
-        if send.kind == CONTROL:
+        if send.kind == wire.FROM_BUS:
             source.bus_said(out.bus, send.payload, self.now)
             return
         for end in list(self.ends):

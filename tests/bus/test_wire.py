@@ -75,7 +75,7 @@ def test_message_comes_out_as_it_went_in(message: type, data: st.DataObject) -> 
 
 
 def test_every_message_has_a_way_in_and_a_tag_of_its_own() -> None:
-    defined = {one for one in vars(messages).plain() if isinstance(one, type) and issubclass(one, msgspec.Struct)}
+    defined = {one for one in vars(messages).values() if isinstance(one, type) and issubclass(one, msgspec.Struct)}
     assert defined - {messages.Delta, messages.Task} == MESSAGES
     for union in (DELTAS, TASKS, PUBLISHED | DIRECT, CONTROL):
         tags = [one.__struct_config__.tag for one in get_args(union)]

@@ -17,7 +17,7 @@ from tests.support.xmpp import Person, until
 
 BINDS = 1000
 ENOUGH = 990
-AT_ONCE = 20  # clients that log in at the same time
+AT_ONCE = 8  # clients that log in at the same time
 BOB = f"user{BINDS}"
 AWAY = f"user{BINDS + 1}"
 

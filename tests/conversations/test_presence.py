@@ -100,6 +100,7 @@ def test_directed_presence_to_a_bare_jid_reaches_all_available_resources(cast: C
     alice, bob = cast.people_called(2)
     sender = alice.on(cast.here)
     clients = [bob.on(cast.here, "one", priority=-5), bob.on(cast.there, "two")]
+    clients[0].sees(clients[1])  # so the sender's node knows them both
     sender.is_available(to=bob)
     for client in clients:
         client.sees(sender)

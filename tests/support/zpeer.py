@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 import zmq
 
-from xcluster.bus.sockets import Endpoints, endpoints
+from xcluster.bus.zeromq import Endpoints, endpoints
 
 
 class Keys(NamedTuple):

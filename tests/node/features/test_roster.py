@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import fromstring
 
+import gevent
 import pytest
 
 from tests.node.features.setting import DOMAIN, Setting, ask, get
@@ -26,7 +27,7 @@ class At(Setting):
     def __init__(self) -> None:
         super().__init__()
         self._spawned: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        self.contacts = Contacts(self.store, self.announce, DOMAIN, 100)
+        self.contacts = Contacts(self.store, self.announce, DOMAIN, 100, gevent.spawn)
         self.roster = Roster(
             DOMAIN, self.store, self.rosters, self.contacts, self.sessions, self.directory, Watchers(),
             lambda work, *arguments: self._spawned.append((work, arguments)), lambda seconds, work: work(),
@@ -105,3 +106,22 @@ def test_announcement_that_comes_twice_is_pushed_once(at: At) -> None:
     at.contacts.set_item("alice", BOB, "Bob", ())
     at.announce(RosterChanged("alice", 1, b""))
     assert at.pushed(alice) == [(BOB.bare, "1")]
+
+
+def test_removal_is_pushed_though_a_request_took_its_place(at: At) -> None:
+    alice = at.bind("alice")
+    ask(at.roster, alice, QUERY)
+    at.contacts.set_item("alice", BOB, "Bob", ())
+    assert at.pushed(alice) == [(BOB.bare, "1")]
+    at.contacts.remove_item("alice", alice.bare, BOB)
+    at.contacts._transact("bob", _sides("bob", "alice"), "alice", "subscribe")
+    at.settle()
+    (push,) = [fromstring(raw)[0][0] for raw in alice.line.written if raw.startswith(b"<iq")]  # type: ignore[attr-defined]
+    assert (push.get("jid"), push.get("subscription")) == (BOB.bare, "remove")
+
+
+def test_request_of_a_stranger_is_pushed_to_nobody(at: At) -> None:
+    alice = at.bind("alice")
+    ask(at.roster, alice, QUERY)
+    at.contacts._transact("bob", _sides("bob", "alice"), "alice", "subscribe")
+    assert at.pushed(alice) == []
