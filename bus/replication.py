@@ -11,7 +11,6 @@ Rows live in tables (node/directory.py is one); here are only positions. Nothing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
-from itertools import islice
 from typing import Protocol
 
 from xcluster.bus import wire
@@ -70,6 +69,11 @@ class OwnLog:
         self._unsent += 1
         return self.seq
 
+    def skip(self) -> int:
+        """Count a delta that nobody but us will ever see."""
+        self.seq += 1
+        return self.seq
+
     @property
     def has_unsent(self) -> bool:
         return self._unsent > 0
@@ -94,8 +98,9 @@ class OwnLog:
         last = min(last, self.seq, first + MAX_BATCH - 1)
         if first < self.oldest or first > last:
             return None
-        start = first - self.oldest
-        items = _head(islice(self._ring, start, start + last - first + 1), MAX_BATCH)
+        ring, start = self._ring, first - self.oldest
+        # by index: a deque counts from its nearer end, and what is asked for is mostly new
+        items = _head((ring[index] for index in range(start, start + last - first + 1)), MAX_BATCH)
         return Deltas(self.me, first, wire.array(items), len(items))
 
     def chunk(self, ask: AskSnapshot, rows: Callable[[], Iterator[Delta]], now: float) -> SnapshotChunk:

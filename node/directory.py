@@ -123,9 +123,9 @@ class Directory:
 
     def next_generation(self, jid: str, now_ms: int) -> int:
         """The generation of a session that binds this full JID now."""
-        known = self.find(jid)
-        rivals = [r.generation for r in self._shadowed.get(jid, ())]
-        return max([now_ms, *(g + 1 for g in rivals), known.generation + 1 if known else 0])
+        seen = self._seen(jid)  # a stale one counts too: others still know it
+        known = [*self._shadowed.get(jid, ()), *([seen] if seen is not None else [])]
+        return max([now_ms, *(record.generation + 1 for record in known)])
 
     # writing: ours by the node, the others' by the replication
 
@@ -137,6 +137,7 @@ class Directory:
             record = self._origins.get(origin, {}).get(delta.counter)
             if record is not None:
                 self._remove(record)
+            self._farewells.pop((origin, delta.counter), None)  # of one in the shadow nobody heard
         elif isinstance(delta, Farewell):
             self._farewells[origin, delta.counter] = delta.presence
 
@@ -159,6 +160,7 @@ class Directory:
             self._origins.pop(origin, None)
             self._digests.pop(origin, None)
         self._stale = {sid for sid in self._stale if sid[0] != origin}
+        self._farewells = {sid: bye for sid, bye in self._farewells.items() if sid[0] != origin}
 
     def rename(self, me: Origin) -> None:
         """This node has taken a new incarnation: its sessions go on under it, nobody hears of a change."""

@@ -110,22 +110,24 @@ class Parcel:
 
 
 class _Parked:
-    __slots__ = ("need", "next_at", "until")
+    __slots__ = ("end", "need", "next_at", "until")
 
     def __init__(self, need: dict[Origin, int], next_at: float, until: float) -> None:
         self.need = need
         self.next_at = next_at
         self.until = until
+        self.end = "woken"  # the counter of what ends it
 
 
 class _Lane:
-    __slots__ = ("fetched", "keeping", "kept_at", "key", "parked", "pending", "queue")
+    __slots__ = ("fetched", "is_pumping", "keeping", "kept_at", "key", "parked", "pending", "queue")
 
     def __init__(self, key: tuple[int | str, str]) -> None:
         self.key = key
         self.queue: deque[Parcel] = deque()
         self.pending: list[tuple[Origin, int, tuple[tuple[Origin, int], ...]]] = []  # (peer, number, targets)
         self.parked: _Parked | None = None
+        self.is_pumping = False  # what is tried right now may be stored, and call back, at once
         self.keeping = 0  # stanzas on their way to the store
         self.kept_at = 0.0  # when the last one went there; 0: long ago, or never
         self.fetched: set[tuple[Origin, int]] = set()  # sessions told since to fetch it before what follows
@@ -197,10 +199,15 @@ class Lanes:
 
     def _pump(self, lane: _Lane, now: float) -> None:
         """Send what can go now, in order."""
-        while lane.queue and self._attempt(lane.queue[0], lane, now):
-            lane.queue.popleft()
-            if lane.parked is not None:
+        if lane.is_pumping:
+            return
+        lane.is_pumping = True
+        try:
+            while lane.queue and self._attempt(lane.queue[0], lane, now):
+                lane.queue.popleft()
                 self._unpark(lane)
+        finally:
+            lane.is_pumping = False
         if not lane.queue:
             self._waiting.pop(lane, None)
             self._leave_if_idle(lane)
@@ -231,7 +238,7 @@ class Lanes:
                 self._sweep(lane, now)
 
     def _sweep(self, lane: _Lane, now: float) -> None:
-        if lane.kept_at and now - lane.kept_at > KEPT_S:
+        if lane.kept_at and not lane.keeping and now - lane.kept_at > KEPT_S:
             lane.kept_at = 0.0
             lane.fetched.clear()
         self._forget_settled(lane)
@@ -261,11 +268,7 @@ class Lanes:
             return
         user = record.jid.partition("/")[0]
         for lane in list(self._parked.get(user, ())):
-            before = self.counters["expired"]
-            count = len(lane.queue)
             self._pump(lane, self._now)
-            went = count - len(lane.queue)
-            self.counters["woken"] += went - (self.counters["expired"] - before)
 
     def _park(self, parcel: Parcel, lane: _Lane, behind: dict[Origin, int], now: float) -> None:
         step = self.options.window_s / self.options.attempts
@@ -276,6 +279,9 @@ class Lanes:
         self.counters["early"] += 1
 
     def _unpark(self, lane: _Lane) -> None:
+        if lane.parked is None:
+            return
+        self.counters[lane.parked.end] += 1
         lane.parked = None
         lanes = self._parked[lane.key[1]]
         del lanes[lane]
@@ -301,10 +307,10 @@ class Lanes:
         parked = lane.parked
         if parked is not None:
             if now >= parked.until:
-                self.counters["expired"] += 1
+                parked.end = "expired"
                 return True
             if self.transit.has_reached(parked.need) or not self.transit.behind(now):
-                self.counters["reached"] += 1
+                parked.end = "reached"
                 return True
             return False
         if not self.options.attempts or self._parked_count >= self.options.max_parked:
@@ -336,6 +342,7 @@ class Lanes:
 
         def done() -> None:
             lane.keeping -= 1
+            lane.kept_at = self._now
             if lane.queue:
                 self._pump(lane, self._now)
 
@@ -448,6 +455,5 @@ class Lanes:
         while place < len(lane.queue) and lane.queue[place].order < parcel.order:
             place += 1
         lane.queue.insert(place, parcel)
-        if lane.parked is not None:
-            self._unpark(lane)
+        self._unpark(lane)
         self._waiting[lane] = None

@@ -25,6 +25,8 @@ def verify(as_json: bool, data: str | None, config_file: str | None, settings: t
     else:
         for difference in answer["differences"]:
             click.echo(difference_line(difference))
+        for node, error in sorted(answer["errors"].items()):
+            click.echo(f"{node}: {error}")
         names = ", ".join(str(name) for name in answer["nodes"])
         click.echo(f"{'equal' if answer['equal'] else 'NOT equal'}: {names}")
     return 0 if answer["equal"] else 1

@@ -190,7 +190,10 @@ class Offline(Feature):
         while session.is_bound:
             live = [str(record.sid) for record in self._directory.resources(session.bare)]
             try:
-                rows = self._store.take_offline(session.user, holder, [holder, *live])
+                # A look first: it costs no transaction, and waits for nobody who holds the database's lock.
+                # What is committed after it finds this session in the directory (`_wake`).
+                if self._store.count_offline(session.user):
+                    rows = self._store.take_offline(session.user, holder, [holder, *live])
                 break
             except StoreError as error:
                 log.warning("offline_read_delayed", extra=kv(jid=session.jid, error=error))

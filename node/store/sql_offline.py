@@ -127,9 +127,16 @@ def _waiting_offline(db: Connection, after: int) -> tuple[int, list[str]]:
     return horizon, sorted(user for (user,) in rows)
 
 
-def _count_offline(db: Connection, user: str) -> int:
-    row = db.one("select count(*) from offline where localpart = ? and deleted_at is null", user)
-    return int(row[0]) if row else 0
+@merged
+def count_offline(db: Connection, calls: list[tuple[str]]) -> list[int]:
+    condition, users = db.among("localpart", {user for (user,) in calls})
+    counts = dict(
+        db.all(
+            f"select localpart, count(*) from offline where {condition} and deleted_at is null group by localpart",
+            *users,
+        )
+    )
+    return [counts.get(user, 0) for (user,) in calls]
 
 
 def _sweep_offline(db: Connection, before: float) -> bool:
@@ -142,5 +149,4 @@ def _sweep_offline(db: Connection, before: float) -> bool:
 
 free_offline = single(_free_offline)
 waiting_offline = single(_waiting_offline)
-count_offline = single(_count_offline)
 sweep_offline = single(_sweep_offline)

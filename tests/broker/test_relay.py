@@ -17,7 +17,9 @@ def relay() -> Relay:
 
 def test_message_is_passed_on_unread() -> None:
     bus = relay()
-    assert bus.received(ID_A, [ID_B, b"\xc1 no message at all"]) == Send(ID_B, wire.FROM_PEER, b"\xc1 no message at all")
+    assert bus.received(ID_A, [ID_B, b"\xc1 no message at all"]) == Send(
+        ID_B, wire.FROM_PEER, b"\xc1 no message at all"
+    )
     assert bus.counters["relayed"] == 1
 
 
@@ -56,7 +58,9 @@ def test_incarnations_are_told_apart() -> None:
     bus = relay()
     bus.received(ID_B, [ID_A, b"payload"])
     newer = Origin("b", 2)
-    assert bus.unreachable(ID_A, wire.routing_id(newer)) == Send(ID_A, wire.FROM_BUS, wire.encode(Gone(newer, False)))
+    assert bus.unreachable(ID_A, wire.routing_id(newer)) == Send(
+        ID_A, wire.FROM_BUS, wire.encode(Gone(newer, False))
+    )
 
 
 @pytest.mark.parametrize("target", [b"somebody", b"n1\n" + b"9" * 30])

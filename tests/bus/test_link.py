@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xcluster.bus import wire
-from xcluster.bus.link import ACK_DELAY_S, ACK_EVERY, FRAME_BYTES, FRAME_TASKS, REORDER, RESEND_MAX_S, RESEND_S, Link
+from xcluster.bus.link import (
+    ACK_DELAY_S,
+    ACK_EVERY,
+    FRAME_BYTES,
+    FRAME_TASKS,
+    REORDER,
+    RESEND_MAX_S,
+    RESEND_S,
+    Link,
+)
 from xcluster.bus.messages import FetchOffline, Frame, Origin, RouteStanza, Task
 from xcluster.shared.errors import WireError
 

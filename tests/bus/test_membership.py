@@ -4,7 +4,16 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from xcluster.bus.membership import GONE_S, PATH_S, TELL_DEAD_S, Changed, Died, Event, Membership, State, Timing
+from xcluster.bus.membership import (
+    GONE_S,
+    PATH_S,
+    TELL_DEAD_S,
+    Died,
+    Event,
+    Membership,
+    State,
+    Timing,
+)
 from xcluster.bus.messages import Origin
 
 ME, PEER, OTHER = Origin("me", 5), Origin("peer", 5), Origin("other", 5)

@@ -199,7 +199,6 @@ def test_lost_deltas_are_asked_for() -> None:
     a.up(1)
     cluster.turn()
     assert (b.jids(A), c.jids(A)) == ([], ["a@example.org/1"])
-    assert not b.mesh.has_reached({A: 1}) or b.mesh.replicas[A].applied == 1
     cluster.shuttle.loses = lost()
     cluster.run(1.0)
     assert b.jids(A) == ["a@example.org/1"]
@@ -227,7 +226,7 @@ def test_lost_chunk_is_asked_for_again() -> None:
     chunks = []
 
     def loses(source: Origin, to: Origin, message: Any) -> bool:
-        if isinstance(message, SnapshotChunk):
+        if isinstance(message, SnapshotChunk) and source == A:
             chunks.append(message.index)
             return len(chunks) in (1, 3, 4)
         return False
@@ -361,7 +360,7 @@ def test_unknown_task_takes_its_number_and_is_answered_unsupported() -> None:
 
 def test_full_window_and_suspect_peer_are_not_accepted() -> None:
     cluster = Cluster(A, B, options=Options(link_window=2))
-    a, b = cluster.nodes
+    a, _ = cluster.nodes
     cluster.shuttle.loses = lost(Frame)
     for _ in range(2):
         assert a.mesh.accepts(B)
@@ -426,7 +425,7 @@ def test_death_cuts_the_link_first_then_rows_go_then_it_is_told() -> None:
     a, b = cluster.nodes
     b.up(1)
     cluster.turn()
-    gone: list[tuple[Any, ...]] = []
+    a.told.clear()
     a.directory.on_change.append(lambda old, new, farewell: a.told.append(("row", old and old.jid, new)))
     cluster.kill(b)
     a.mesh.send(B, FetchOffline([1]), "first")
@@ -439,7 +438,6 @@ def test_death_cuts_the_link_first_then_rows_go_then_it_is_told() -> None:
         ("row", "b@example.org/1", None),
         ("member", Died(B, "disconnected")),
     ]
-    assert gone == []
     assert (a.mesh.links, a.mesh.replicas) == ({}, {})
 
 

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xcluster.bus import replication, wire
-from xcluster.bus.messages import AskRange, AskSnapshot, Delta, Deltas, Origin, SessionDown, SessionUp, SnapshotChunk
+from xcluster.bus.messages import (
+    AskRange,
+    AskSnapshot,
+    Delta,
+    Deltas,
+    Origin,
+    SessionDown,
+    SessionUp,
+    SnapshotChunk,
+)
 from xcluster.bus.replication import (
     ASK_AGAIN_S,
     CHUNK_ROWS,
@@ -96,7 +105,15 @@ def test_what_one_turn_writes_beyond_the_ring_is_left_for_peers_to_ask() -> None
 
 @pytest.mark.parametrize(
     ("first", "last", "found"),
-    [(1, 3, None), (6, 7, None), (7, 8, (7, 2)), (7, 99, (7, 4)), (10, 10, (10, 1)), (11, 11, None), (9, 8, None)],
+    [
+        (1, 3, None),
+        (6, 7, None),
+        (7, 8, (7, 2)),
+        (7, 99, (7, 4)),
+        (10, 10, (10, 1)),
+        (11, 11, None),
+        (9, 8, None),
+    ],
 )
 def test_ranges_of_a_ring_that_begins_at_seven(first: int, last: int, found: tuple[int, int] | None) -> None:
     own = log(10, ring=4)
@@ -285,7 +302,9 @@ def test_deltas_that_come_meanwhile_are_applied_after_the_cut() -> None:
     _, copy = behind_a_short_ring()
     own = log(24)
     assert copy.received(part(own, 19, 22), NOW) == []
-    assert copy.received(part(own, 3, 4), NOW) == []  # even what is next in line: the cut may be older than it
+    assert (
+        copy.received(part(own, 3, 4), NOW) == []
+    )  # even what is next in line: the cut may be older than it
     whole = copy.snapshot_chunk(chunk(20, 0, 1, rows(7)), NOW)
     assert whole is not None
     assert (whole[0], seqs(whole[1])) == (rows(7), [21, 22])
@@ -411,7 +430,9 @@ def test_replica_converges_whatever_publishing_loses_doubles_or_reorders(seed: i
             known[counter] = delta
             own.append(delta)
         news = list(own.take())
-        flying += [(now + chance.random(), b) for b in news for _ in range(1 if calm else chance.choice([0, 1, 2]))]
+        flying += [
+            (now + chance.random(), b) for b in news for _ in range(1 if calm else chance.choice([0, 1, 2]))
+        ]
         copy.heard_position(own.seq, now)
         copy.overtook(own.seq, now)
         ask = copy.asks(now)

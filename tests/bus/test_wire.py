@@ -75,7 +75,9 @@ def test_message_comes_out_as_it_went_in(message: type, data: st.DataObject) -> 
 
 
 def test_every_message_has_a_way_in_and_a_tag_of_its_own() -> None:
-    defined = {one for one in vars(messages).values() if isinstance(one, type) and issubclass(one, msgspec.Struct)}
+    defined = {
+        one for one in vars(messages).values() if isinstance(one, type) and issubclass(one, msgspec.Struct)
+    }
     assert defined - {messages.Delta, messages.Task} == MESSAGES
     for union in (DELTAS, TASKS, PUBLISHED | DIRECT, CONTROL):
         tags = [one.__struct_config__.tag for one in get_args(union)]
@@ -139,7 +141,10 @@ def test_appended_fields_are_ignored(message: Any) -> None:
     [
         ([1, 7, "a@b/c", 5], SessionUp(7, "a@b/c", 5, b"", 0, 0, 0)),
         ([1, 7, "a@b/c", 5, b"<presence/>"], SessionUp(7, "a@b/c", 5, b"<presence/>", 0, 0, 0)),
-        ([1, [3], "a@b", "c@b/d", "iq", b"", b"<iq/>"], RouteStanza([3], "a@b", "c@b/d", "iq", b"", b"<iq/>")),
+        (
+            [1, [3], "a@b", "c@b/d", "iq", b"", b"<iq/>"],
+            RouteStanza([3], "a@b", "c@b/d", "iq", b"", b"<iq/>"),
+        ),
         ([2, A, 4, {}, []], Heartbeat(A, 4, {}, [], PROTOCOL, False, 0)),
     ],
 )
@@ -161,7 +166,10 @@ def test_message_that_can_not_be_read_is_a_wire_error(decode: Any, data: bytes) 
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=60) | st.builds(lambda m, cut: wire.encode(m)[:cut], st.sampled_from(EXAMPLES), st.integers(0, 80)))
+@given(
+    st.binary(max_size=60)
+    | st.builds(lambda m, cut: wire.encode(m)[:cut], st.sampled_from(EXAMPLES), st.integers(0, 80))
+)
 def test_rubbish_is_a_message_or_a_wire_error(data: bytes) -> None:
     for decode in (wire.published, wire.direct, wire.control, wire.deltas, wire.tasks, wire.origin):
         try:
@@ -217,7 +225,9 @@ def test_corpus_has_every_message_of_protocol_1() -> None:
 # routing ids
 
 
-@pytest.mark.parametrize("origin", [Origin("n1", 1), Origin("Zürich ☃", 1_800_000_000_000), Origin("a/b:c", 2**62)])
+@pytest.mark.parametrize(
+    "origin", [Origin("n1", 1), Origin("Zürich ☃", 1_800_000_000_000), Origin("a/b:c", 2**62)]
+)
 def test_routing_id_names_the_origin(origin: Origin) -> None:
     routing_id = wire.routing_id(origin)
     assert wire.origin(routing_id) == origin

@@ -28,7 +28,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(120)]
 def cluster(tmp_path_factory):
     bus = bus_address()
     cluster = RunningCluster(
-        tmp_path_factory.mktemp("early") / "c", nodes=1, settings=(f'bus.endpoints=["{bus}"]', "sasl.iterations=4096")
+        tmp_path_factory.mktemp("early") / "c",
+        nodes=1,
+        settings=(f'bus.endpoints=["{bus}"]', "sasl.iterations=4096"),
     )
     cluster.bus = bus
     try:
@@ -168,7 +170,9 @@ def test_without_parking_answers_go_to_the_store(scene):
 def test_message_to_somebody_offline_is_committed_at_once(scene, cluster):
     it = scene("prompt")
     waits = []
-    with sqlite3.connect(f"file:{cluster.folder}/xcluster.db?mode=ro", uri=True, isolation_level=None) as rows:
+    with sqlite3.connect(
+        f"file:{cluster.folder}/xcluster.db?mode=ro", uri=True, isolation_level=None
+    ) as rows:
         for count in range(1, 22):
             started = time.monotonic()
             it.bob.say(f"{AWAY}@{cluster.domain}", "for later")

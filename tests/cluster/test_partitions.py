@@ -57,9 +57,13 @@ class Stage:
     def directories_are_equal(self):
         """Whether all three have, of each, what that one has itself; nobody is suspected."""
         statuses = self.statuses()
-        own = {status["node"]: (status["incarnation"], status["seq"], status["digests"]) for status in statuses}
+        own = {
+            status["node"]: (status["incarnation"], status["seq"], status["digests"]) for status in statuses
+        }
         for status in statuses:
-            known = {row["name"]: (row["incarnation"], row["applied"], row["digests"]) for row in status["members"]}
+            known = {
+                row["name"]: (row["incarnation"], row["applied"], row["digests"]) for row in status["members"]
+            }
             if {**known, status["node"]: own[status["node"]]} != own:
                 return False
             if any(row["state"] != "alive" for row in status["members"]):

@@ -1,7 +1,8 @@
 """One cluster for all conversations with a store, and fresh people for each of them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "conversations" in item.path.parts:
             item.add_marker(pytest.mark.cluster)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """A failure shows what the cluster had to say."""
+    outcome = yield
+    report = outcome.get_result()
+    running = getattr(item, "funcargs", {}).get("running")
+    if report.failed and running is not None:
+        report.sections.append(("cluster", running.cluster.log()))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Numbered messages between people, sent all the time; what came is held against what was sent."""
 
 from collections import Counter, defaultdict
+from itertools import pairwise
 
 import gevent
 
@@ -16,7 +17,9 @@ class Traffic:
         self._pause_s = len(self._ways) / per_second
         self._is_on = True
         self._writers = [
-            gevent.spawn(self._run_writer, sender, receiver, receiver.bare if number % 4 > 1 else receiver.jid)
+            gevent.spawn(
+                self._run_writer, sender, receiver, receiver.bare if number % 4 > 1 else receiver.jid
+            )
             for number, (sender, receiver) in enumerate(self._ways)
         ]
 
@@ -68,5 +71,5 @@ def _oddities(receiver: Person, sender: str, count: int) -> str:
     times = Counter(numbers)
     lost = [number for number in range(1, count + 1) if number not in times]
     doubled = [number for number, often in times.items() if often > 1]
-    backwards = [(a, b) for a, b in zip(numbers, numbers[1:], strict=False) if b < a]
+    backwards = [(a, b) for a, b in pairwise(numbers) if b < a]
     return f"of {count} lost {lost[:9]}, doubled {doubled[:9]}, out of order {backwards[:9]}"

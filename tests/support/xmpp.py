@@ -32,7 +32,9 @@ def until(claim: Callable[[], T], seconds: float = 10.0, every: float = 0.02) ->
 class Person(Client):
     """A session that notes what comes: (sender, body) of messages, who went off line, which errors."""
 
-    def __init__(self, domain: str, port: int, user: str, resource: str | None = None, password: str = "secret") -> None:
+    def __init__(
+        self, domain: str, port: int, user: str, resource: str | None = None, password: str = "secret"
+    ) -> None:
         super().__init__(domain)
         self.received: list[tuple[str, str]] = []
         self.delayed = 0  # messages that say that they were stored, or may have been seen before
