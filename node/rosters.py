@@ -9,7 +9,8 @@ import msgspec
 from xcluster.node.cache import Cache
 from xcluster.node.store.protocol import Roster, RosterItem, Store
 
-ITEM_BYTES = 350  # of a cached item, about: struct, strings, slot
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Roster)
 
 
 class CachedRoster(msgspec.Struct, frozen=True, gc=False):
@@ -35,25 +36,26 @@ class CachedRoster(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rosters:
-    """The cache and the store behind it."""
+    """The cache and the store behind it. Kept packed: 60 bytes a contact instead of 350."""
 
     def __init__(self, store: Store, cache_bytes: int) -> None:
         self._store = store
-        self.cache: Cache[str, CachedRoster] = Cache(cache_bytes, _weigh)
+        self.cache: Cache[str, bytes] = Cache(cache_bytes, lambda user, packed: len(user) + len(packed))
 
     def peek(self, user: str) -> CachedRoster | None:
         """The roster if it is here; never waits."""
-        return self.cache.get(user)
+        packed = self.cache.get(user)
+        return _cached(_decoder.decode(packed)) if packed is not None else None
 
     def get(self, user: str) -> CachedRoster:
         """The roster; may wait for the store, and raise StoreError."""
-        cached = self.cache.get(user)
+        cached = self.peek(user)
         if cached is not None:
             return cached
         token = self.cache.begin(user)
-        read = _cached(self._store.roster(user))
-        self.cache.put(user, read, token)
-        return read
+        roster = self._store.roster(user)
+        self.cache.put(user, _encoder.encode(roster), token)
+        return _cached(roster)
 
     def invalidate(self, user: str) -> None:
         self.cache.invalidate(user)
@@ -64,7 +66,3 @@ class Rosters:
 
 def _cached(roster: Roster) -> CachedRoster:
     return CachedRoster(roster.version, {item.contact: item for item in roster.items})
-
-
-def _weigh(user: str, roster: CachedRoster) -> int:
-    return 200 + ITEM_BYTES * len(roster.items) + sum(len(item.pending_in) for item in roster.items.values())

@@ -40,6 +40,7 @@ class Connection:
         "_discarded",
         "_handshaking",
         "_is_dirty",
+        "_is_finished",
         "_loop",
         "_out",
         "_outbox",
@@ -72,7 +73,8 @@ class Connection:
         self.limit = limit  # bytes that may wait to be written
         self.queued = 0
         self.read_bytes = READ_BYTES  # taken at once; the owner may want less
-        self._discarded = 0  # reads since we have said good-bye
+        self._is_finished = False  # we have said good-bye
+        self._discarded = 0  # reads since then
         self._loop = loop
         self._outbox = outbox
         self._out: list[bytes] = []
@@ -271,6 +273,9 @@ class Connection:
 
     def _finish(self) -> None:
         """Everything is written."""
+        if self._is_finished:
+            return
+        self._is_finished = True
         try:
             if isinstance(self.sock, ssl.SSLSocket):
                 with suppress(ssl.SSLWantReadError):

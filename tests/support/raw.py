@@ -90,12 +90,17 @@ class RawClient:
         self.send(header.format(domain=self.domain))
         return self.until("</stream:features>")
 
-    def starttls(self) -> None:
-        """From after `open` to the features of the secured stream."""
+    def starttls(self) -> Self:
+        """A header, STARTTLS and the handshake; `open` or `log_in` comes next."""
+        self.open()
         self.send(STARTTLS)
         self.until("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+        return self.direct_tls()
+
+    def direct_tls(self) -> Self:
+        """The handshake, on a port for direct TLS."""
         self.sock = unverified().wrap_socket(self.sock, server_hostname=self.domain)
-        self.open()
+        return self
 
     def auth(self, mechanism: str, payload: bytes | str) -> str:
         """Begin a SASL exchange; bytes are encoded, text goes out as it is. Returns the answer."""
@@ -125,9 +130,9 @@ class RawClient:
         return answer
 
     def log_in(self, user: str, resource: str = "", password: str = "secret") -> Self:
-        """Header, PLAIN, a new header; with `resource` bound to it. Not available yet."""
-        self.open()
-        answer = self.plain(user, password)
+        """Header, PLAIN or SCRAM, a new header; with `resource` bound to it. Not available yet."""
+        features = self.open()
+        answer = (self.plain if ">PLAIN<" in features else self.scram)(user, password)
         assert "<success" in answer, answer
         self.open()
         if resource:

@@ -9,9 +9,10 @@ import contextlib
 import random
 import socket
 import threading
-from typing import Literal
+from collections.abc import Coroutine
+from typing import Any, Literal
 
-from xcluster.bus.sockets import endpoints
+from xcluster.bus.zeromq import endpoints
 
 Direction = Literal["to_bus", "to_node"]
 DIRECTIONS: tuple[Direction, Direction] = ("to_bus", "to_node")
@@ -58,7 +59,7 @@ class Relay:
         for channel, here, there in pairs:
             self._wait(self._listen(channel, _port(here), _port(there)))
 
-    def _wait(self, work) -> None:  # type: ignore[no-untyped-def]
+    def _wait(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10.0)
 
     # what tests do

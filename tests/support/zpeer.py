@@ -3,6 +3,7 @@
 import random
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -76,6 +77,12 @@ class Peer:
         result = self.socket(zmq.XPUB, self.at.publish)
         assert result.poll(5000), "no subscriber"
         return result
+
+
+def offer(socket: zmq.Socket[bytes], *frames: bytes) -> None:
+    """Send, if the socket takes it now: one that was refused may not."""
+    with suppress(zmq.Again):
+        socket.send_multipart(frames, zmq.NOBLOCK)
 
 
 def received(socket: zmq.Socket[bytes], seconds: float) -> list[bytes] | None:
