@@ -106,9 +106,7 @@ class Server:
         zeromq.common_options(socket, self._config)
         if self._config.secret_key:
             socket.setsockopt(zmq.CURVE_SERVER, 1)
-            socket.setsockopt(
-                zmq.CURVE_SECRETKEY, zeromq.read_key("bus.secret_key", self._config.secret_key)
-            )
+            socket.setsockopt(zmq.CURVE_SECRETKEY, zeromq.read_key("bus.secret_key", self._config.secret_key))
         return socket
 
     def run_relay(self) -> None:

@@ -135,9 +135,12 @@ class Membership:
         return self._die(origin, "left", now)
 
     def gone(self, origin: Origin, was_here: bool, now: float) -> None:
-        """A bus could not relay to the peer, whose connection it had seen before."""
+        """A bus could not relay to the peer, whose connection it had seen before.
+
+        The connection of a process that dies closes at once. One that closes after a silence was given up for
+        that silence, and says no more than it."""
         peer = self.peers.get(origin)
-        if peer is not None and was_here and not peer.gone_at:
+        if peer is not None and was_here and not peer.gone_at and peer.state is State.ALIVE:
             peer.gone_at = now
 
     def declared_dead(self, dead: Iterable[Origin], now: float) -> list[Event]:

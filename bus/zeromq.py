@@ -62,11 +62,14 @@ def common_options(socket: zmq.Socket[bytes], config: Bus) -> None:
     socket.setsockopt(zmq.SNDHWM, config.high_water_mark)
     socket.setsockopt(zmq.RCVHWM, config.high_water_mark)
     socket.setsockopt(zmq.MAXMSGSIZE, config.relay_bytes)
+    # After a cut of some seconds TCP would wait as long again before it repeats anything. So that all is well
+    # 2 s after a partition heals: leave a silent connection soon, and let no attempt at a new one hang.
     socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2000)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 2000)
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, 600)
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 150)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
 
 

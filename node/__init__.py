@@ -5,6 +5,7 @@ what a node is, without sockets
   directory       who is on line where: the replicated records
   router          where a stanza goes (RFC 6121 §8)
   lanes           stanzas in order; early ones wait
+  parcel          a stanza on its way
   identity        what a message is known by everywhere
   intake          what a session takes: each identity once, stored before live
   session         one connected resource of ours

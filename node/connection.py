@@ -40,8 +40,12 @@ log = logging.getLogger(__name__)
 
 MAX_HELD = 256  # events that wait behind something; beyond: the client is not read
 MAX_HELD_BYTES = 524_288  # the same, for large ones
-LIMITED_READ_BYTES = 16_384  # taken at once where rates are limited: how far a client can get ahead of its rate
-TURN_EVENTS = 256  # handled in one turn of the loop; the rest of a large read waits, so that others get theirs
+LIMITED_READ_BYTES = (
+    16_384  # taken at once where rates are limited: how far a client can get ahead of its rate
+)
+TURN_EVENTS = (
+    256  # handled in one turn of the loop; the rest of a large read waits, so that others get theirs
+)
 
 
 class ClientConnection:

@@ -21,7 +21,12 @@ class Contacts:
     """What users do to their rosters and subscriptions."""
 
     def __init__(
-        self, store: Store, announce: Callable[[Delta], None], domain: str, max_items: int, spawn: Callable[..., object]
+        self,
+        store: Store,
+        announce: Callable[[Delta], None],
+        domain: str,
+        max_items: int,
+        spawn: Callable[..., object],
     ) -> None:
         """`spawn` runs a function in a greenlet, where it may wait for the store."""
         self._store = store

@@ -8,7 +8,7 @@ from typing import Protocol
 from xcluster.bus import membership
 from xcluster.bus.messages import Delta, Origin, RouteStanza, Task
 from xcluster.node.hooks import Feature
-from xcluster.node.lanes import Parcel
+from xcluster.node.parcel import Parcel
 from xcluster.node.session import Session, Sessions
 from xcluster.shared.log import kv
 from xcluster.shared.stanza import Stanza, error_reply, tree, with_delay

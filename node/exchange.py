@@ -26,7 +26,8 @@ from xcluster.bus.messages import (
 )
 from xcluster.node import lanes
 from xcluster.node.directory import Directory, Record
-from xcluster.node.lanes import Lanes, Parcel
+from xcluster.node.lanes import Lanes
+from xcluster.node.parcel import Parcel
 
 
 class Local(Protocol):

@@ -1,12 +1,13 @@
 """Failed log-ins per account and per address, counted on every node alike (events LoginFailed)."""
 
+import ipaddress
 from collections import OrderedDict
 
 MAX_KEYS = 100_000  # accounts and addresses remembered; beyond: the oldest is forgotten
 
 
 class Failures:
-    """A sliding window of failures by key; the window slides in two halves."""
+    """Failures by key, within a window that begins with the first of them."""
 
     def __init__(self, limit: int, window_s: float) -> None:
         self.limit = limit
@@ -29,3 +30,16 @@ class Failures:
 
     def forget(self, key: str) -> None:
         self._counts.pop(key, None)
+
+
+def network(address: str) -> str:
+    """Who counts as one: an IPv4 address, an IPv6 /64, which is what one customer gets at least."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

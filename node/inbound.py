@@ -5,7 +5,7 @@ from collections.abc import Callable
 from xcluster.node.exchange import Exchange
 from xcluster.node.hooks import ACCOUNT, OWN, SERVER
 from xcluster.node.identity import make, prefix
-from xcluster.node.lanes import Parcel
+from xcluster.node.parcel import Parcel
 from xcluster.node.router import message_type
 from xcluster.node.session import Session
 from xcluster.node.watchers import Watchers

@@ -20,8 +20,8 @@ import msgspec
 from xcluster.bus.messages import FetchOffline, Origin, RouteStanza, Task
 from xcluster.node import router
 from xcluster.node.directory import Directory, Record
+from xcluster.node.parcel import Parcel
 from xcluster.node.router import Fallback
-from xcluster.shared.jid import Jid
 
 MAX_QUEUE = 1000  # stanzas waiting in one lane; beyond: refused with <resource-constraint/>
 KEPT_S = 60.0  # how long a lane remembers that its last stanza went to the store
@@ -45,16 +45,16 @@ class Transit(Protocol):
 class Effects(Protocol):
     """What lanes decide is done by."""
 
-    def deliver(self, counter: int, parcel: "Parcel") -> bool:
+    def deliver(self, counter: int, parcel: Parcel) -> bool:
         """Give it to a session of ours; False when that is gone."""
 
     def fetch_offline(self, counter: int) -> None:
         """Let a session of ours take its user's stored messages before anything else."""
 
-    def keep(self, parcel: "Parcel", done: Callable[[], None]) -> None:
+    def keep(self, parcel: Parcel, done: Callable[[], None]) -> None:
         """Store it for later; call `done` when it is committed, or was refused."""
 
-    def refuse(self, parcel: "Parcel", type: str, condition: str) -> None:
+    def refuse(self, parcel: Parcel, type: str, condition: str) -> None:
         """Answer it with an error, where one is due."""
 
 
@@ -64,49 +64,6 @@ class Options(msgspec.Struct, frozen=True):
     attempts: int = 5
     window_s: float = 0.5
     max_parked: int = 10_000
-
-
-class Parcel:
-    """A stanza on its way to sessions of one bare JID."""
-
-    __slots__ = (
-        "children",
-        "delayed",
-        "from_",
-        "hopes",
-        "identity",
-        "kind",
-        "order",
-        "raw",
-        "sender",
-        "since",
-        "to",
-        "type",
-    )
-
-    def __init__(
-        self,
-        sender: int,
-        from_: str,
-        to: Jid,
-        kind: str,
-        type: str | None,
-        identity: bytes,
-        raw: bytes,
-        children: tuple[str, ...] = (),
-    ) -> None:
-        self.sender = sender  # counter of the session that sent it; 0: this server
-        self.from_ = from_
-        self.to = to
-        self.kind = kind
-        self.type = type
-        self.identity = identity
-        self.raw = raw  # stamped: ready for the recipient's stream
-        self.children = children  # names of its child elements
-        self.order = 0  # among the stanzas of this node
-        self.since = 0.0  # when it was submitted
-        self.hopes = 0  # targets that may still take it
-        self.delayed = False  # it may have been delivered before, elsewhere
 
 
 class _Parked:

@@ -11,7 +11,7 @@ from xcluster.node.bucket import Bucket
 from xcluster.node.clock import Turns, wall_ms
 from xcluster.node.directory import Record
 from xcluster.node.exchange import Exchange
-from xcluster.node.failures import Failures
+from xcluster.node.failures import Failures, network
 from xcluster.node.hooks import Feature
 from xcluster.node.inbound import Inbound
 from xcluster.node.passwords import Passwords
@@ -103,7 +103,8 @@ class Reception:
         if not self.config.limits.enabled:
             return
         now = self._turns.now
-        if self._failures.is_over(f"user {user}", now) or self._failures.is_over(f"address {address}", now):
+        keys = (f"user {user}", f"address {network(address)}")
+        if any(self._failures.is_over(key, now) for key in keys):
             raise AuthError("temporary-auth-failure", "too many failed log-ins, try again later")
 
     def log_in_failed(self, user: str, address: str, condition: str) -> None:
@@ -111,7 +112,7 @@ class Reception:
         self.counters["login_failures"] += 1
         log.info("login_failed", extra=kv(user=user, address=address, condition=condition))
         if condition == "not-authorized":
-            self._exchange.announce(LoginFailed(user, address))
+            self._exchange.announce(LoginFailed(user, network(address)))
 
     # sessions
 

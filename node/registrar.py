@@ -4,13 +4,13 @@ An address may create so many accounts an hour, on each node. node/features/regi
 have logged in.
 """
 
-import ipaddress
 import logging
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
 import msgspec
 
+from xcluster.node.failures import network
 from xcluster.node.store.protocol import Account, ScramKey, Store
 from xcluster.shared import jid, ns
 from xcluster.shared.config import Config
@@ -42,7 +42,7 @@ class Allowance:
 
     def spend(self, address: str, limit: int, now: float) -> bool:
         """Once more; False when that is once too often."""
-        key = _network(address)
+        key = network(address)
         since, times = self._spent.get(key, (now, 0))
         if now - since >= HOUR_S:
             del self._spent[key]
@@ -56,7 +56,7 @@ class Allowance:
 
     def give_back(self, address: str) -> None:
         """It came to nothing."""
-        key = _network(address)
+        key = network(address)
         since, times = self._spent.get(key, (0.0, 0))
         if times > 0:
             self._spent[key] = since, times - 1
@@ -148,16 +148,3 @@ def _wanted(query: Element) -> tuple[str, str]:
         return jid.prepare_local(username), password
     except jid.JidError as error:
         raise StanzaError("modify", "not-acceptable", f"The username can't be used: {error}") from error
-
-
-def _network(address: str) -> str:
-    """Who counts as one: an IPv4 address, an IPv6 /64, which is what one customer gets at least."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -186,7 +186,9 @@ class Node:
                     gevent.spawn, self._now, _wall,
                 ),
                 all_features.Vcard(config, store, vcards, self.exchange.announce),
-                all_features.Registration(domain, store, self._derive, self.exchange.announce, lambda s: s.line.is_secure),
+                all_features.Registration(
+                    domain, store, self._derive, self.exchange.announce, lambda session: session.line.is_secure
+                ),
                 all_features.LoginLimits(self.failures, self._now),
             ]
         )  # fmt: skip

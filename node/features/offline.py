@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from xcluster.bus.messages import Delta, OfflineWaiting, Origin
 from xcluster.node.directory import Directory, Record, bare
 from xcluster.node.hooks import Feature, Xep, service
-from xcluster.node.lanes import Parcel
+from xcluster.node.parcel import Parcel
 from xcluster.node.session import Session, Sessions
 from xcluster.node.store.protocol import OfflineRow, Store
 from xcluster.shared import ns

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xcluster.node.clock import Turns
+from xcluster.node.failures import network
 from xcluster.shared.errors import ConfigError
 from xcluster.shared.log import kv
 
@@ -37,6 +38,7 @@ class Gate:
 
     def enter(self, address: str) -> bool:
         """Count a new connection; False when it is one too many."""
+        address = network(address)
         if not self._may(address):
             self.refused += 1
             return False
@@ -60,6 +62,7 @@ class Gate:
         return tokens >= 1.0
 
     def leave(self, address: str) -> None:
+        address = network(address)
         self.count -= 1
         self._open[address] -= 1
         if not self._open[address]:

@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -24,9 +25,14 @@ MAX_OUTPUT = 1_000_000
 LOGIN_FAILURES = 3
 NEGOTIATION_S = 4.0
 STREAMS = "http://etherx.jabber.org/streams"
-LAUGHS = "<!DOCTYPE l [<!ENTITY a 'ha'>" + "".join(
-    f"<!ENTITY {name} '{f'&{before};' * 10}'>" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
-) + "]>"
+LAUGHS = (
+    "<!DOCTYPE l [<!ENTITY a 'ha'>"
+    + "".join(
+        f"<!ENTITY {name} '{f'&{before};' * 10}'>"
+        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    + "]>"
+)
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +227,7 @@ def test_the_answer_is_the_same_under_tls(cluster, pair, name):
 
 
 @pytest.mark.parametrize("end", ["</stream:stream>", "</stream:stream> </stream:stream><message/>", (
-    "<stream:error xmlns:stream='http://etherx.jabber.org/streams'/>"
+    "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
 )])  # fmt: skip
 def test_a_client_that_says_good_bye_is_answered_once(cluster, pair, end):
     with RawClient(cluster.port("n1")).log_in("user9", "r") as client:
@@ -229,7 +235,9 @@ def test_a_client_that_says_good_bye_is_answered_once(cluster, pair, end):
         assert client.rest() == "</stream:stream>"
 
 
-@pytest.mark.parametrize("name", ["dtd_in_stanza", "deep", "bad_utf_8", "unbound_prefix", "doubled_attribute"])
+@pytest.mark.parametrize(
+    "name", ["dtd_in_stanza", "deep", "bad_utf_8", "unbound_prefix", "doubled_attribute"]
+)
 def test_the_answer_is_the_same_when_the_bytes_come_one_by_one(cluster, pair, name):
     data, condition = BOUND[name]
     data = data if isinstance(data, bytes) else data.encode()
@@ -274,7 +282,9 @@ def test_a_bad_stanza_is_answered_and_the_stream_goes_on(cluster, pair, name):
     with RawClient(cluster.port("n1")).log_in("user9", "r") as client:
         client.send(stanza)
         answer = client.until("</error>")
-        assert re.search(f"<error type='{type}'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>", answer)
+        assert re.search(
+            f"<error type='{type}'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>", answer
+        )
         assert "type='error'" in answer
         if " id='x'" in stanza:
             assert "id='x'" in answer
@@ -324,7 +334,11 @@ def test_thousands_of_forgeries_in_one_stanza_don_t_stop_the_node(cluster, pair)
     """Each is looked for and cut: that must not cost the square of their number."""
     marks = "<s:stanza-id by='test.example'/>" * 7000
     with RawClient(cluster.port("n1")).log_in("user9", "r") as client:
-        client.send("".join(f"<message to='{pair.other.jid}' xmlns:s='urn:xmpp:sid:0'>{marks}</message>" for _ in range(8)))
+        client.send(
+            "".join(
+                f"<message to='{pair.other.jid}' xmlns:s='urn:xmpp:sid:0'>{marks}</message>" for _ in range(8)
+            )
+        )
         assert pair.talk() < 2.0
 
 
@@ -338,7 +352,11 @@ SASL_ABUSE = {
     "white_space_in_base64": ("PLAIN", "AH UA\ncA==", "incorrect-encoding"),
     "unknown_mechanism": ("DIGEST-MD5", b"x", "invalid-mechanism"),
     "no_mechanism": ("", b"x", "invalid-mechanism"),
-    "plus_without_tls": ("SCRAM-SHA-256-PLUS", b"p=tls-server-end-point,,n=user9,r=abc", "encryption-required"),
+    "plus_without_tls": (
+        "SCRAM-SHA-256-PLUS",
+        b"p=tls-server-end-point,,n=user9,r=abc",
+        "encryption-required",
+    ),
     "anonymous": ("ANONYMOUS", b"", "invalid-mechanism"),
     "plain_of_one_part": ("PLAIN", b"user9", "malformed-request"),
     "plain_of_four_parts": ("PLAIN", b"\0user9\0secret\0more", "malformed-request"),
@@ -357,7 +375,11 @@ SASL_ABUSE = {
     "scram_empty_nonce": ("SCRAM-SHA-1", b"n,,n=user9,r=", "malformed-request"),
     "scram_mandatory_extension": ("SCRAM-SHA-1", b"n,,m=x,n=user9,r=abc", "malformed-request"),
     "scram_for_another": ("SCRAM-SHA-1", b"n,a=user0@test.example,n=user9,r=abc", "invalid-authzid"),
-    "scram_binding_without_plus": ("SCRAM-SHA-1", b"p=tls-server-end-point,,n=user9,r=abc", "malformed-request"),
+    "scram_binding_without_plus": (
+        "SCRAM-SHA-1",
+        b"p=tls-server-end-point,,n=user9,r=abc",
+        "malformed-request",
+    ),
 }
 
 
@@ -376,7 +398,10 @@ def test_the_fourth_attempt_finds_no_stream(cluster, pair):
         client.open()
         for _ in range(2):
             assert "<not-authorized/>" in client.plain("user9", "wrong")
-        client.send(f"<auth xmlns='{SASL}' mechanism='PLAIN'>{base64.b64encode(plain('user9', 'no')).decode()}</auth>" * 2)
+        client.send(
+            f"<auth xmlns='{SASL}' mechanism='PLAIN'>{base64.b64encode(plain('user9', 'no')).decode()}</auth>"
+            * 2
+        )
         answer = client.rest()
         assert answer.count("<failure") == 1
         assert stream_error(answer) == "policy-violation"
@@ -395,7 +420,9 @@ def test_tampered_scram_messages_are_refused(cluster, pair):
     assert "<not-authorized/>" in tampered(lambda final: final.replace(b"r=ournonce", b"r=0urnonce"))
     assert "<not-authorized/>" in tampered(lambda final: final.replace(b",p=", b"x,p="))
     assert "<not-authorized/>" in tampered(lambda final: final.replace(b"c=biws", b"c=eSws"))
-    assert "<not-authorized/>" in tampered(lambda final: final[:-4] + (b"AAA=" if final[-4:] != b"AAA=" else b"BBA="))
+    assert "<not-authorized/>" in tampered(
+        lambda final: final[:-4] + (b"AAA=" if final[-4:] != b"AAA=" else b"BBA=")
+    )
     assert "<malformed-request/>" in tampered(lambda final: final.partition(b",p=")[0])
     assert "<malformed-request/>" in tampered(lambda final: final + b"AAAA")
     assert "<malformed-request/>" in tampered(lambda final: b"\xff" + final)
@@ -445,7 +472,9 @@ def test_responses_out_of_place_are_refused(cluster, pair):
 
 
 def test_commands_sent_along_with_starttls_are_never_carried_out(cluster, pair):
-    auth = f"<auth xmlns='{SASL}' mechanism='PLAIN'>{base64.b64encode(plain('user9', 'secret')).decode()}</auth>"
+    auth = (
+        f"<auth xmlns='{SASL}' mechanism='PLAIN'>{base64.b64encode(plain('user9', 'secret')).decode()}</auth>"
+    )
     slow = f"<auth xmlns='{SASL}' mechanism='PLAIN'>{base64.b64encode(plain('nobody', 'x')).decode()}</auth>"
     for before, behind in (("", auth), ("", "<a"), (slow, auth), (slow, auth + "<a")):
         with RawClient(cluster.port("n1")) as client:
@@ -458,7 +487,9 @@ def test_commands_sent_along_with_starttls_are_never_carried_out(cluster, pair):
 
 
 def test_stanzas_sent_along_with_the_log_in_are_never_carried_out(cluster, pair):
-    auth = f"<auth xmlns='{SASL}' mechanism='PLAIN'>{base64.b64encode(plain('user9', 'secret')).decode()}</auth>"
+    auth = (
+        f"<auth xmlns='{SASL}' mechanism='PLAIN'>{base64.b64encode(plain('user9', 'secret')).decode()}</auth>"
+    )
     bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
     with RawClient(cluster.port("n1")) as client:
         client.open()
@@ -470,17 +501,19 @@ def test_stanzas_sent_along_with_the_log_in_are_never_carried_out(cluster, pair)
 
 def test_a_broken_handshake_ends_the_connection(cluster, pair):
     for port, first in ((cluster.port("n1"), STARTTLS), (cluster.port("n1", "c2s_tls"), b"")):
-        for garbage in (b"hello, no TLS here\r\n" * 20, os.urandom(2000), b"\x16\x03\x01\xff\xff" + b"\0" * 1000):
+        for garbage in (
+            b"hello, no TLS here\r\n" * 20,
+            os.urandom(2000),
+            b"\x16\x03\x01\xff\xff" + b"\0" * 1000,
+        ):
             with RawClient(port) as client:
                 if first:
                     client.open()
                     client.send(first)
                     client.until("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
                 client.send(garbage)
-                try:
+                with suppress(ConnectionResetError):  # as good an end for somebody who speaks no TLS
                     client.rest()
-                except ConnectionResetError:
-                    pass  # as good an end for somebody who speaks no TLS
 
 
 # Binding
@@ -593,7 +626,7 @@ def test_drip_fed_tokens_cost_no_more_than_their_bytes(cluster, pair):
             before = cpu(pid)
             client.send(start)
             for _ in range(4000):
-                client.send(b"\"&lt;&gt;  ]]a   " + b"x" * 40)
+                client.send(b'"&lt;&gt;  ]]a   ' + b"x" * 40)
             client.send(end)
             client.ping(10.0)
             assert cpu(pid) - before < 1.5
@@ -632,9 +665,10 @@ def test_somebody_who_sends_and_never_reads_answers_is_cut(cluster, pair):
     with RawClient(cluster.port("n1"), receive_buffer=4096).log_in("user14", "mute") as client:
         request = b"<iq type='get' id='i' to='test.example'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
         client.sock.settimeout(10.0)
-        with pytest.raises(OSError):
+        with suppress(BrokenPipeError, ConnectionResetError):
             for _ in range(2000):
                 client.send(request * 50)
+            pytest.fail("all of it was taken")
     eventually(lambda: not cluster.admin().get("/api/sessions", user="user14"))
 
 
@@ -658,7 +692,11 @@ def test_large_stanzas_to_another_node_arrive(cluster, pair):
     with RawClient(cluster.port("n1")).log_in("user16", "r") as client:
         thread = threading.Thread(
             target=client.send,
-            args=("".join(f"<message to='{pair.other.jid}'><body>{n} {body}</body></message>" for n in range(count)),),
+            args=(
+                "".join(
+                    f"<message to='{pair.other.jid}'><body>{n} {body}</body></message>" for n in range(count)
+                ),
+            ),
         )
         thread.start()
         for number in range(count):
@@ -692,7 +730,9 @@ def test_connections_that_vanish_leave_nothing_behind(cluster, pair):
                 client.send(STARTTLS)
             case 3 | 4:
                 client.log_in("user19", f"r{number % 7}")
-                client.send("<presence/>" + "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>" * 5)
+                client.send(
+                    "<presence/>" + "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>" * 5
+                )
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close()
     footprint.back(spare_bytes=20_000_000)
@@ -737,7 +777,9 @@ def test_a_client_over_its_rate_is_slowed_and_not_killed(limited, request_):
             RawClient(limited.port("n1"), source="127.0.1.2").log_in("user2", "calm") as calm:  # fmt: skip
         began = time.monotonic()
         for number in range(0, 250, 10):
-            fast.send("".join(f"<iq type='get' id='q{n}'>{request_}</iq>" for n in range(number, number + 10)))
+            fast.send(
+                "".join(f"<iq type='get' id='q{n}'>{request_}</iq>" for n in range(number, number + 10))
+            )
         calm.ping(1.0)
         for number in range(250):
             fast.until(f"id='q{number}'", seconds=10.0)
@@ -750,7 +792,9 @@ def test_a_client_that_sends_too_many_bytes_is_slowed(limited):
     with RawClient(limited.port("n1"), source="127.0.1.3").log_in("user3", "fat") as client:
         began = time.monotonic()
         for _ in range(10):
-            client.send(f"<message to='user3@test.example' type='headline'><body>{'x' * 20_000}</body></message>")
+            client.send(
+                f"<message to='user3@test.example' type='headline'><body>{'x' * 20_000}</body></message>"
+            )
         client.ping(15.0)
         assert 1.5 < time.monotonic() - began < 10.0
 
@@ -793,7 +837,9 @@ def test_guesses_side_by_side_count_too(limited):
         finals = []
         for number, client in enumerate(clients):
             client.open()
-            exchange = Scram("SCRAM-SHA-1", "user7", "secret" if number == 11 else f"guess{number}", f"nonce{number}")
+            exchange = Scram(
+                "SCRAM-SHA-1", "user7", "secret" if number == 11 else f"guess{number}", f"nonce{number}"
+            )
             finals.append(exchange.final(payload_of(client.auth("SCRAM-SHA-1", exchange.first()))))
         answers = [client.respond(final) for client, final in zip(clients, finals, strict=True)]
         assert all("<not-authorized/>" in answer for answer in answers[:11])

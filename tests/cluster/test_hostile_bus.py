@@ -67,7 +67,9 @@ def the_bus_goes_on(request):
         request.getfixturevalue("pair").talk()
         for node in ("n1", "n2"):
             status = cluster.status(node)
-            assert [member["state"] for member in status["members"] if member["name"] in ("n1", "n2")] == ["alive"]
+            assert [member["state"] for member in status["members"] if member["name"] in ("n1", "n2")] == [
+                "alive"
+            ]
         assert complaints(cluster) == []
 
 
@@ -110,7 +112,9 @@ def test_garbage_bytes_on_the_ports_of_the_bus_disturb_nobody(cluster, pair, nam
 
 def test_half_open_connections_to_the_bus_are_closed(cluster, pair):
     footprint = Footprint(cluster.process("b1")["pid"])
-    sockets = [socket.create_connection(("127.0.0.1", port)) for port in ports(cluster.endpoint) for _ in range(300)]
+    sockets = [
+        socket.create_connection(("127.0.0.1", port)) for port in ports(cluster.endpoint) for _ in range(300)
+    ]
     try:
         for number, sock in enumerate(sockets):
             sock.send(GREETING[: number % 64])
@@ -141,7 +145,9 @@ def test_garbage_to_the_relay_is_dropped(cluster, pair):
                 dealer.send_multipart([node, noise.randbytes(noise.randrange(60))])
         dealer.send_multipart([b"", wire.encode(BusPing(77))])
         answers = drained(dealer, 0.5)
-        assert [wire.control(data).number for kind, data in answers if kind == wire.FROM_BUS and b"b1" in data] == [77]
+        assert [
+            wire.control(data).number for kind, data in answers if kind == wire.FROM_BUS and b"b1" in data
+        ] == [77]
     eventually(lambda: all(now > was + 100 for now, was in zip(unreadable(cluster), before, strict=True)))
     assert cluster.admin("b1").get("/api/status")["counters"]["unreadable"] >= 5
 
@@ -291,7 +297,9 @@ def strange_keys(folder):
     }
 
 
-@pytest.mark.parametrize("name", ["no_key", "a_key_of_its_own", "somebody_else's_public_key", "the_wrong_server_key"])
+@pytest.mark.parametrize(
+    "name", ["no_key", "a_key_of_its_own", "somebody_else's_public_key", "the_wrong_server_key"]
+)
 def test_a_peer_without_the_right_key_sees_nothing_and_gets_nothing_through(guarded, keys, name):
     before = unreadable(guarded)
     relayed = guarded.admin("b1").get("/api/status")["counters"]["unreadable"]
@@ -340,24 +348,25 @@ def listening(host):
     return f"bus.listen=tcp://{host}:{free_endpoint().rpartition(':')[2]}"
 
 
-REFUSED = {
-    "any_address": lambda folder: [listening("0.0.0.0")],
-    "any_interface": lambda folder: [listening("*")],
-    "any_address_6": lambda folder: [listening("[::]")],
-    "public_address": lambda folder: [listening("192.0.2.1")],
-    "no_authorized_keys": lambda folder: [listening("0.0.0.0"), f"bus.secret_key={folder}/bus.secret"],
-    "missing_secret": lambda folder: [listening("0.0.0.0"), f"bus.secret_key={folder}/none", f"bus.authorized_keys={folder}"],
-    "secret_that_is_none": lambda folder: [listening("0.0.0.0"), f"bus.secret_key={__file__}", f"bus.authorized_keys={folder}"],
-    "missing_folder": lambda folder: [listening("0.0.0.0"), f"bus.secret_key={folder}/bus.secret",
-                                      f"bus.authorized_keys={folder}/none"],
-}  # fmt: skip
+ANYWHERE = "0.0.0.0"
+REFUSED = {  # host, settings in [bus] beside listen; KEYS is the folder of keys
+    "any_address": (ANYWHERE, ()),
+    "any_interface": ("*", ()),
+    "any_address_6": ("[::]", ()),
+    "public_address": ("192.0.2.1", ()),
+    "no_authorized_keys": (ANYWHERE, ("secret_key=KEYS/bus.secret",)),
+    "missing_secret": (ANYWHERE, ("secret_key=KEYS/none", "authorized_keys=KEYS/authorized")),
+    "secret_that_is_none": (ANYWHERE, (f"secret_key={__file__}", "authorized_keys=KEYS/authorized")),
+    "missing_folder": (ANYWHERE, ("secret_key=KEYS/bus.secret", "authorized_keys=KEYS/none")),
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_open_bus_without_keys_refuses_to_start_in_one_line(tmp_path, keys, name):
-    done = subprocess.run(
-        bus_command(tmp_path, *REFUSED[name](keys)), capture_output=True, text=True, timeout=20, check=False
-    )
+    host, more = REFUSED[name]
+    settings = [f"bus.{setting}".replace("KEYS", str(keys)) for setting in more]
+    command = bus_command(tmp_path, listening(host), *settings)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr

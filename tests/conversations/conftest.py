@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import RunningCluster
+from tests.support.cluster import RunningCluster, eventually
 from tests.support.postgres import Postgres
 from tests.support.slix import Client, Person, Stage
 
@@ -100,9 +100,13 @@ class Cast:
         return [self.person() for _ in range(number)]
 
     def pair(self) -> tuple[Client, Client]:
-        """Two strangers on line, one on each node."""
-        one, other = self.people_called(2)
-        return one.on(self.here), other.on(self.there)
+        """Two strangers on line, one on each node, when both nodes know them both."""
+        one, other = (
+            person.on(node)
+            for person, node in zip(self.people_called(2), (self.here, self.there), strict=True)
+        )
+        eventually(lambda: one.pings(other) and other.pings(one))
+        return one, other
 
     def friends(self) -> tuple[Client, Client]:
         """Two on line who are subscribed to each other and have seen all that follows from it."""

@@ -104,5 +104,3 @@ def test_resource_with_negative_priority_gets_what_names_it_only(cast: Cast) -> 
     quiet.is_available(priority=0)
     heard = quiet.hears()
     assert (heard.body, bool(heard.delay)) == ("for later", True)
-
-

@@ -48,8 +48,8 @@ def test_contacts_of_other_domains_are_kept_too(cast: Cast) -> None:
 )
 def test_what_is_no_item_is_refused(cast: Cast, query: str, refused: str) -> None:
     alice, bob = cast.pair()
+    item = query.format(other=bob.bare, own=alice.bare)
     with pytest.raises(Refused, match=refused):
-        item = query.format(other=bob.bare, own=alice.bare)
         alice.iq("set", f"<query xmlns='jabber:iq:roster'>{item}</query>")
     assert alice.roster() == {}
 

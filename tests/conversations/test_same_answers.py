@@ -10,7 +10,11 @@ from xcluster.shared import ns
 
 DOMAIN = "test.example"
 NODES = ("n1", "n2", "n3")
-OWN, FRIEND, STRANGER = f"user0@{DOMAIN}", f"user1@{DOMAIN}", f"user3@{DOMAIN}"  # a ring of six, one contact a side
+OWN, FRIEND, STRANGER = (
+    f"user0@{DOMAIN}",
+    f"user1@{DOMAIN}",
+    f"user3@{DOMAIN}",
+)  # a ring of six, one contact a side
 PLACES = ("", DOMAIN, OWN, FRIEND, STRANGER, f"nobody@{DOMAIN}", "elsewhere.example")
 ENTITY = {"info": ns.DISCO_INFO, "items": ns.DISCO_ITEMS}
 
@@ -34,7 +38,12 @@ def answers(running: RunningCluster, node: str) -> dict[str, str]:
         caps = result["features"].partition(" ver='")[2].partition("'")[0]
         for place in PLACES:
             for kind, namespace in ENTITY.items():
-                for of in ("", f"https://xcluster.invalid/#{caps}", "https://xcluster.invalid/#other", "rooms"):
+                for of in (
+                    "",
+                    f"https://xcluster.invalid/#{caps}",
+                    "https://xcluster.invalid/#other",
+                    "rooms",
+                ):
                     result[f"{kind} {of} of {place}"] = _ask(client, place, namespace, of)
         return result
 
@@ -59,7 +68,9 @@ def answers_of_all(running: RunningCluster) -> dict[str, str]:
         for node in NODES:
             with RawClient(running.port(node), DOMAIN) as client:
                 client.log_in("user0", "look")
-                eventually(lambda client=client: _ask(client, FRIEND, ns.DISCO_ITEMS, "").count("<item ") == 2)
+                eventually(
+                    lambda client=client: _ask(client, FRIEND, ns.DISCO_ITEMS, "").count("<item ") == 2
+                )
         by_node = {node: answers(running, node) for node in NODES}
     assert by_node["n2"] == by_node["n1"]
     assert by_node["n3"] == by_node["n1"]

@@ -69,7 +69,9 @@ def test_ping_version_and_time(cast: Cast) -> None:
     assert alice.plugin("xep_0199", "ping", cast.domain) >= 0
     version = alice.plugin("xep_0092", "get_version", cast.domain)["software_version"]
     assert version["name"] == "xcluster"
-    time = alice.iq("get", f"<time xmlns='{ns.TIME}'/>", cast.domain)[0]  # slixmpp's plugin fails on XEP-0082's Z
+    time = alice.iq("get", f"<time xmlns='{ns.TIME}'/>", cast.domain)[
+        0
+    ]  # slixmpp's plugin fails on XEP-0082's Z
     assert time.findtext(f"{{{ns.TIME}}}tzo") == "+00:00"
     now = datetime.fromisoformat(time.findtext(f"{{{ns.TIME}}}utc") or "")
     assert abs((datetime.now(UTC) - now).total_seconds()) < 60

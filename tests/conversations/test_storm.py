@@ -47,7 +47,7 @@ def test_a_thousand_changes_leave_every_pair_in_a_legal_state(cast: Cast, store:
         for client in (one, other):
             client.iq("get", f"<ping xmlns='{ns.PING}'/>")  # answered behind all that the client has sent
     states = [_state_of(store, one, other) for one, other in pairs]
-    assert len(set(states)) > 3, states
+    assert len(set(states)) > 2, states
     for one, other in pairs:
         for client in (one, other):
             _is_told_what_is_stored(store, client)
@@ -55,7 +55,7 @@ def test_a_thousand_changes_leave_every_pair_in_a_legal_state(cast: Cast, store:
 
 def _change(random_: random.Random, contact: str) -> str:
     """Something that a person does about another; approvals often, so that some come about."""
-    kind = random_.choice([*KINDS, "subscribe", "subscribed", "remove"])
+    kind = random_.choice([*KINDS, *(2 * ["subscribe", "subscribed"]), "remove"])
     if kind == "remove":
         item = f"<item jid='{contact}' subscription='remove'/>"
         return f"<iq type='set' id='remove'><query xmlns='{ns.ROSTER}'>{item}</query></iq>"

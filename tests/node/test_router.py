@@ -78,7 +78,9 @@ def second_choice(people: People, kind: str, type: str | None, to: str) -> set[s
         (None, NOBODY, set(), OFFLINE),
     ],
 )
-def test_message_to_a_bare_jid(type: str | None, people: People, expected: set[str], otherwise: Fallback) -> None:
+def test_message_to_a_bare_jid(
+    type: str | None, people: People, expected: set[str], otherwise: Fallback
+) -> None:
     assert targets(people, "message", type, BOB) == expected
     assert second_choice(people, "message", type, BOB) == set()
     assert router.fallback("message", type) is otherwise
@@ -111,7 +113,13 @@ def test_message_to_a_full_jid_that_is_gone(type: str | None, instead: set[str])
 @pytest.mark.parametrize("type", [None, "unavailable"])
 @pytest.mark.parametrize(
     ("people", "expected"),
-    [(NOBODY, set()), (CONNECTED, set()), (NEGATIVE, {"n"}), (ONE, {"a"}), (SEVERAL, {"low", "high", "top", "n"})],
+    [
+        (NOBODY, set()),
+        (CONNECTED, set()),
+        (NEGATIVE, {"n"}),
+        (ONE, {"a"}),
+        (SEVERAL, {"low", "high", "top", "n"}),
+    ],
 )
 def test_presence_to_a_bare_jid(type: str | None, people: People, expected: set[str]) -> None:
     """§8.5.2.1.2: to all available resources; §8.5.2.2.2: otherwise ignored."""
@@ -127,7 +135,9 @@ def test_presence_to_a_full_jid(type: str | None) -> None:
     assert second_choice(SEVERAL, "presence", type, f"{BOB}/gone") == set()
 
 
-@pytest.mark.parametrize(("type", "otherwise"), [("get", REFUSE), ("set", REFUSE), ("result", IGNORE), ("error", IGNORE)])
+@pytest.mark.parametrize(
+    ("type", "otherwise"), [("get", REFUSE), ("set", REFUSE), ("result", IGNORE), ("error", IGNORE)]
+)
 def test_iq(type: str, otherwise: Fallback) -> None:
     """§8.5.3: to its resource only; an error when that is gone, never another resource."""
     assert targets(SEVERAL, "iq", type, f"{BOB}/c") == {"c"}

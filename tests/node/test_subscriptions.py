@@ -49,7 +49,11 @@ def item(contact: str, state: State, listed: bool = True) -> RosterItem | None:
     if not listed and not pending_in:
         return None
     return RosterItem(
-        contact, subscription=subscription, ask=bool(out), pending_in=REQUEST if pending_in else b"", listed=listed
+        contact,
+        subscription=subscription,
+        ask=bool(out),
+        pending_in=REQUEST if pending_in else b"",
+        listed=listed,
     )
 
 
@@ -120,7 +124,9 @@ def test_approval_is_taken_back(of_user: State) -> None:
 @pytest.mark.parametrize("of_user", STATES, ids=str)
 def test_removal_ends_everything_between_the_two(of_user: State) -> None:
     """§2.5: the item is gone, and the contact's is none, without requests either way."""
-    mine, theirs = subscriptions.remove(SIDES, item(BOB, of_user), item(ALICE, MIRROR[of_user], listed=False), True)
+    mine, theirs = subscriptions.remove(
+        SIDES, item(BOB, of_user), item(ALICE, MIRROR[of_user], listed=False), True
+    )
     assert mine is None
     assert state(theirs) == NONE
 
@@ -154,7 +160,9 @@ def test_whatever_two_people_do_their_items_fit_together(steps: list[tuple[str, 
         user, contact = (ALICE, BOB) if by_alice else (BOB, ALICE)
         transition = TRANSITIONS.get(kind, subscriptions.remove)
         try:
-            pair[user], pair[contact] = transition(Sides(user, contact, REQUEST), pair[user], pair[contact], True)
+            pair[user], pair[contact] = transition(
+                Sides(user, contact, REQUEST), pair[user], pair[contact], True
+            )
         except StanzaError:
             assert kind == "remove"
         assert state(pair[ALICE]) in STATES

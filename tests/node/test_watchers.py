@@ -46,7 +46,8 @@ def test_forgotten_session_sees_nobody() -> None:
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["add", "discard", "forget"]), st.integers(0, 3), st.sampled_from("xyz")), max_size=40
+    st.tuples(st.sampled_from(["add", "discard", "forget"]), st.integers(0, 3), st.sampled_from("xyz")),
+    max_size=40,
 )
 
 

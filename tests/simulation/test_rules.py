@@ -81,7 +81,9 @@ def no_deduplication(patch: pytest.MonkeyPatch) -> None:
         no_deduplication,
     ],
 )
-def test_rule_taken_out_is_caught(take_out: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rule_taken_out_is_caught(
+    take_out: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     take_out(monkeypatch)
     for seed in range(SEEDS):
         try:

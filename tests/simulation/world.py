@@ -28,7 +28,7 @@ from xcluster.node import lanes
 from xcluster.node.exchange import Exchange
 from xcluster.node.identity import make, prefix
 from xcluster.node.intake import Intake
-from xcluster.node.lanes import Parcel
+from xcluster.node.parcel import Parcel
 from xcluster.shared.jid import parse
 
 DOMAIN = "sim"
@@ -577,8 +577,8 @@ class World:
         node = chance.choice(self.nodes)
         bus = chance.choice(self.buses)
         what = chance.choice(
-            ["kill", "stop", "cut_in", "cut_out", "cut_pair", "cut_all", "isolate", "isolate", "bus_kill", "bus_stop", "all_buses",
-             "store", "lose_row"]
+            ["kill", "stop", "cut_in", "cut_out", "cut_pair", "cut_all", "isolate", "isolate", "bus_kill",
+             "bus_stop", "all_buses", "store", "lose_row"]
         )  # fmt: skip
         if what == "isolate":
             seconds = min(4.5, self.trouble_s - self.now)

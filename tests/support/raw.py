@@ -57,7 +57,11 @@ class RawClient:
         """What comes up to the end of the first of these tokens; raises AssertionError when none comes."""
         deadline = time.monotonic() + seconds
         while True:
-            ends = [self._came.find(token.encode()) + len(token) for token in tokens if token.encode() in self._came]
+            ends = [
+                self._came.find(token.encode()) + len(token)
+                for token in tokens
+                if token.encode() in self._came
+            ]
             if ends:
                 result, self._came = self._came[: min(ends)], self._came[min(ends) :]
                 return result.decode(errors="replace")
@@ -141,7 +145,9 @@ class RawClient:
 
     def bind(self, resource: str) -> str:
         """Returns the answer; `jid` is what was bound."""
-        self.send(f"<iq type='set' id='bind'><bind xmlns='{BIND}'><resource>{resource}</resource></bind></iq>")
+        self.send(
+            f"<iq type='set' id='bind'><bind xmlns='{BIND}'><resource>{resource}</resource></bind></iq>"
+        )
         answer = self.until("</iq>")
         found = re.search("<jid>(.*)</jid>", answer)
         self.jid = found[1] if found else ""

@@ -67,7 +67,9 @@ class Stage:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine there and wait for what it returns."""
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, LIMIT_S), self.loop).result(LIMIT_S + 1)
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, LIMIT_S), self.loop).result(
+            LIMIT_S + 1
+        )
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         async def work() -> T:
@@ -93,7 +95,9 @@ class Stage:
 class Person:
     """An account; `ports` tells the port of a node."""
 
-    def __init__(self, stage: Stage, user: str, domain: str, password: str, ports: Callable[[str, str], int]) -> None:
+    def __init__(
+        self, stage: Stage, user: str, domain: str, password: str, ports: Callable[[str, str], int]
+    ) -> None:
         self.user = user
         self.bare = f"{user}@{domain}"
         self.password = password
@@ -225,7 +229,9 @@ class Client:
         try:
             return self._stage.run(wait())
         except TimeoutError:
-            raise AssertionError(f"{self.jid} waits for {what}\n{self.stream_error}\n{self._show()}") from None
+            raise AssertionError(
+                f"{self.jid} waits for {what}\n{self.stream_error}\n{self._show()}"
+            ) from None
 
     def _show(self) -> str:
         return "\n".join(tostring(element, encoding="unicode") for element in self._inbox) or "nothing came"
@@ -278,7 +284,9 @@ class Client:
     def inbox(self) -> list[str]:
         """What nobody has asked for yet: "presence unavailable bob@d/home"."""
         return self._stage.call(
-            lambda: [" ".join(filter(None, (_name(one), one.get("type"), one.get("from")))) for one in self._inbox]
+            lambda: [
+                " ".join(filter(None, (_name(one), one.get("type"), one.get("from")))) for one in self._inbox
+            ]
         )
 
     # what it sends
@@ -329,6 +337,14 @@ class Client:
             return answer.xml
 
         return self._asked(ask())
+
+    def pings(self, other: "Client") -> bool:
+        """Whether the other answers; False when its node is not known to have it."""
+        try:
+            self.iq("get", f"<ping xmlns='{ns.PING}'/>", other)
+        except Refused:
+            return False
+        return True
 
     def plugin(self, name: str, method: str, *arguments: Any, **named: Any) -> Any:
         """Call a slixmpp plugin and wait for its answer. Raises Refused."""
@@ -381,7 +397,11 @@ def _name(element: Element) -> str:
 
 def _condition(element: Element) -> str:
     error = element.find(_c("error"))
-    return "" if error is None else next(_name(one) for one in error if one.tag.startswith(f"{{{ns.STANZA_ERRORS}"))
+    return (
+        ""
+        if error is None
+        else next(_name(one) for one in error if one.tag.startswith(f"{{{ns.STANZA_ERRORS}"))
+    )
 
 
 def _item(xml: Element) -> Item:

@@ -23,7 +23,12 @@ class Keys(NamedTuple):
 
 def read(folder: Path, server: str, own: str) -> Keys:
     """The keys that `xcluster keys generate` wrote."""
-    return Keys(*((folder / name).read_bytes().strip() for name in (f"{server}.public", f"{own}.public", f"{own}.secret")))
+    return Keys(
+        *(
+            (folder / name).read_bytes().strip()
+            for name in (f"{server}.public", f"{own}.public", f"{own}.secret")
+        )
+    )
 
 
 def free_endpoint() -> str:

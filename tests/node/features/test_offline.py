@@ -9,7 +9,7 @@ from tests.node.features.setting import DOMAIN, ME, NOW, OTHER, Clock, Setting, 
 from xcluster.bus.messages import OfflineWaiting, SessionUp
 from xcluster.node.availability import row
 from xcluster.node.features.offline import Offline
-from xcluster.node.lanes import Parcel
+from xcluster.node.parcel import Parcel
 from xcluster.node.session import Session
 from xcluster.shared import jid
 from xcluster.shared.config import Config
@@ -42,7 +42,16 @@ class At(Setting):
         """Somebody has written to alice, for whom no session is known."""
         self._number += 1
         sent = stanza(f"<message to='{to}'><body>{body}</body></message>")
-        parcel = Parcel(1, f"bob@{DOMAIN}/r", jid.parse(to), "message", "normal", b"%d" % self._number, sent.raw, sent.children)
+        parcel = Parcel(
+            1,
+            f"bob@{DOMAIN}/r",
+            jid.parse(to),
+            "message",
+            "normal",
+            b"%d" % self._number,
+            sent.raw,
+            sent.children,
+        )
         self.offline.keep(parcel, lambda: None)
 
     def says(self, session: Session, presence: bytes, priority: int = 0) -> None:
