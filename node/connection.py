@@ -40,12 +40,10 @@ log = logging.getLogger(__name__)
 
 MAX_HELD = 256  # events that wait behind something; beyond: the client is not read
 MAX_HELD_BYTES = 524_288  # the same, for large ones
-LIMITED_READ_BYTES = (
-    16_384  # taken at once where rates are limited: how far a client can get ahead of its rate
-)
-TURN_EVENTS = (
-    256  # handled in one turn of the loop; the rest of a large read waits, so that others get theirs
-)
+# Taken at once where rates are limited: how far a client can get ahead of its rate.
+LIMITED_READ_BYTES = 16_384
+# Handled in one turn of the loop; the rest of a large read waits, so that others get theirs.
+TURN_EVENTS = 256
 
 
 class ClientConnection:

@@ -124,7 +124,7 @@ class Directory:
     def next_generation(self, jid: str, now_ms: int) -> int:
         """The generation of a session that binds this full JID now."""
         seen = self._seen(jid)  # a stale one counts too: others still know it
-        known = [*self._shadowed.get(jid, ()), *([seen] if seen is not None else [])]
+        known: list[Record] = [*self._shadowed.get(jid, ()), *([seen] if seen is not None else [])]
         return max([now_ms, *(record.generation + 1 for record in known)])
 
     # writing: ours by the node, the others' by the replication

@@ -7,6 +7,15 @@ import pytest
 from tests.support.postgres import Postgres
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with real clusters run one after the other: two at once would measure each other's load."""
+    for item in items:
+        if "conversations" in item.path.parts:
+            item.add_marker(pytest.mark.cluster)
+        if item.get_closest_marker("cluster") is not None:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A private PostgreSQL, one for each xdist worker; leave it running."""

@@ -26,7 +26,7 @@ class Presence(Feature):
             if old is None or old.presence != new.presence or old.counter != new.counter:
                 for session in self._audience(new.jid):
                     session.send(presences.available(new.presence, new.jid, session.bare))
-        elif old is not None and (old.presence or old.jid in self._directed):
+        elif old is not None and (old.presence or (old.jid in self._directed and not _is_same(old, new))):
             self._withdraw(old, farewell)
 
     def _audience(self, jid: str) -> list[Session]:
@@ -59,3 +59,8 @@ class Presence(Feature):
             told.pop(session.counter, None)
             if not told:
                 del self._directed[from_]
+
+
+def _is_same(old: Record, new: Record | None) -> bool:
+    """Whether the session goes on, and only something else about it has changed."""
+    return new is not None and (old.origin, old.counter) == (new.origin, new.counter)

@@ -13,7 +13,7 @@ from xcluster.bus.messages import Delta, Origin, RosterChanged
 from xcluster.node import presences
 from xcluster.node.contacts import Contacts
 from xcluster.node.directory import INTERESTED, Directory
-from xcluster.node.hooks import OWN, Feature, Request, iq, service
+from xcluster.node.hooks import OWN, Feature, Request, Xep, iq, service
 from xcluster.node.rosters import CachedRoster, Rosters
 from xcluster.node.session import Session, Sessions
 from xcluster.node.store.protocol import RosterItem, Store
@@ -28,11 +28,14 @@ log = logging.getLogger(__name__)
 
 MAX_NAME = 1023  # bytes of a contact's name, or of a group (RFC 6121 §2.3.3: the server's own limit)
 MAX_GROUPS = 50
+MAX_DIGITS = 18  # of a version: more don't fit a row
 RETRY_S = 1.0
 
 
 class Roster(Feature):
     """Answers roster IQs, pushes changes."""
+
+    xeps = (Xep(237, "Roster Versioning"),)
 
     def __init__(
         self,
@@ -66,17 +69,17 @@ class Roster(Feature):
     def get(self, request: Request) -> bytes:
         """RFC 6121 §2.1.3; with a version that the server remembers only what changed (§2.6.3)."""
         session = request.session
-        known = request.payload.get("ver")
+        known = _version(request.payload.get("ver"))
         roster = self._rosters.get(session.user)
         session.flags |= INTERESTED
         self._knows(session, roster.version)
-        if known is not None and known.isdigit():
-            if int(known) == roster.version:
+        if known is not None:
+            if known == roster.version:
                 return b""
-            changes = self._store.roster_since(session.user, int(known)) if known != "0" else None
+            changes = self._store.roster_since(session.user, known) if known else None
             if changes is not None:
                 self._knows(session, changes.version, anew=True)
-                self._push_after(session, changes.items, int(known))
+                self._push_after(session, changes.items, known)
                 return b""
         items = b"".join(map(_item, roster.listed()))
         ver = attribute("ver", str(roster.version))
@@ -243,6 +246,13 @@ def _shown(items: Iterable[RosterItem], version: int) -> Iterator[RosterItem]:
             yield item
         elif item.version > version + 1:
             yield RosterItem(item.contact, subscription="remove", version=item.version)
+
+
+def _version(text: str | None) -> int | None:
+    """The version that a client says it has; None for what we never gave."""
+    if text is None or len(text) > MAX_DIGITS or not (text.isascii() and text.isdigit()):
+        return None
+    return int(text)
 
 
 def _item(item: RosterItem) -> bytes:

@@ -13,7 +13,7 @@ from xcluster.shared import ns
 class Time(Feature):
     """`wall` tells the seconds since 1970."""
 
-    xeps = (Xep(202, "Entity Time"),)
+    xeps = (Xep(82, "XMPP Date and Time Profiles"), Xep(202, "Entity Time"))
     server_features = (ns.TIME,)
 
     def __init__(self, wall: Callable[[], float]) -> None:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
+from xcluster.node.hooks import Xep
 from xcluster.node.store.protocol import Account
 from xcluster.node.stream import scram
 from xcluster.node.stream.errors import sasl_failure, stream_error
@@ -30,6 +31,8 @@ from xcluster.shared import jid, ns
 from xcluster.shared.errors import AuthError, StreamError
 from xcluster.shared.framing import Stanza, StreamHeader
 from xcluster.shared.stanza import attribute, error_reply, escape, iq_result
+
+XEPS = (Xep(440, "SASL Channel-Binding Type Capability"),)
 
 _VERSION = re.compile(r"0*[1-9][0-9]*\.[0-9]+")  # 1.0 or later
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
@@ -196,10 +199,8 @@ class Negotiation:
 
     def _features(self) -> bytes:
         if self.user:
-            features = (
-                f"<bind xmlns='{ns.BIND}'/><session xmlns='{ns.SESSION}'><optional/></session>"
-                f"<ver xmlns='{ns.ROSTER_VERSIONING}'/><sub xmlns='{ns.PRE_APPROVAL}'/>"
-            ).encode() + self._policy.features
+            own = f"<bind xmlns='{ns.BIND}'/><session xmlns='{ns.SESSION}'><optional/></session>"
+            features = own.encode() + self._policy.features
         else:
             features = (self._tls_feature() + self._sasl_features()).encode()
         return b"<stream:features>" + features + b"</stream:features>"

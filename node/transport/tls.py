@@ -7,7 +7,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from xcluster.node.hooks import Xep
 from xcluster.shared.errors import ConfigError
+
+XEPS = (Xep(368, "SRV records for XMPP over TLS"),)
 
 
 def context(certificate: str, key: str) -> ssl.SSLContext:

@@ -137,6 +137,15 @@ def is_seen_to_be_gone_again_and_again(scene: Scene) -> None:
         scene.until(tenth / 10)
 
 
+def loses_its_connection_after_a_silence(scene: Scene) -> None:
+    scene.hears()
+    scene.until(2, beating=[PEER])
+    scene.members.gone(PEER, True, scene.now)  # its TCP gave up: that is no second witness
+    scene.until(10, beating=[PEER])
+    scene.hears()
+    scene.until(12, hearing=[PEER])
+
+
 def leaves(scene: Scene) -> None:
     scene.hears()
     scene._say(scene.members.left(PEER, scene.now))
@@ -175,6 +184,10 @@ def starts_again(scene: Scene) -> None:
         (disconnects_and_comes_back, [(0, ALIVE)]),
         (is_unknown_to_a_bus_that_has_just_started, [(0, ALIVE)]),
         (is_seen_to_be_gone_again_and_again, [(0, ALIVE), (GONE_S, "disconnected")]),
+        (
+            loses_its_connection_after_a_silence,
+            [(0, ALIVE), (1.5, SUSPECT), (3.0, UNREACHABLE), (10.0, ALIVE)],
+        ),
         (leaves, [(0, ALIVE), (0, "left")]),
         (is_declared_dead_by_another, [(0, ALIVE), (0, "declared")]),
         (starts_again, [(0, ALIVE), (0.5, "superseded")]),

@@ -14,12 +14,6 @@ PEOPLE = 400
 PASSWORD = "secret"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "conversations" in item.path.parts:
-            item.add_marker(pytest.mark.cluster)
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """A failure shows what the cluster had to say."""

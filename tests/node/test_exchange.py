@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.bus.shuttle import Shuttle
@@ -242,8 +243,6 @@ def test_death_sends_unacknowledged_messages_elsewhere_and_answers_iqs(pair: Pai
 
 
 def test_task_that_is_no_stanza_is_asked_of_the_node(pair: Pair) -> None:
-    import msgspec
-
     call = Call(1, "status", msgspec.Raw(b"\xc0"))
     pair.a.exchange.mesh.send(B, call)
     pair.run()

@@ -55,7 +55,7 @@ def test_roster_is_read_once(store: Counting, rosters: Rosters) -> None:
 def test_what_is_kept_is_what_was_read(rosters: Rosters) -> None:
     rosters.get("alice")
     kept = rosters.get("alice")
-    assert [msg.contact for msg in kept.items.values()] == [item.contact for item in ITEMS]
+    assert set(kept.items) == {item.contact for item in ITEMS}
     item = kept.item(f"both@{DOMAIN}")
     assert item is not None
     assert (item.name, item.groups, item.subscription) == ("Both", ("friends",), "both")
@@ -64,11 +64,11 @@ def test_what_is_kept_is_what_was_read(rosters: Rosters) -> None:
 
 def test_roster_tells_whom_the_user_sees_who_asks_and_what_the_client_sees(rosters: Rosters) -> None:
     roster = rosters.get("alice")
-    assert roster.watched() == [f"both@{DOMAIN}", f"to@{DOMAIN}"]
+    assert sorted(roster.watched()) == [f"both@{DOMAIN}", f"to@{DOMAIN}"]
     assert roster.requests() == [b"<presence type='subscribe'/>"]
-    assert [item.contact for item in roster.listed()] == [
+    assert {item.contact for item in roster.listed()} == {
         f"{name}@{DOMAIN}" for name in ("both", "to", "from")
-    ]
+    }
 
 
 def test_somebody_without_a_roster_has_an_empty_one(store: Counting, rosters: Rosters) -> None:

@@ -1,7 +1,8 @@
 """A TCP relay between one node and one bus: it can delay, cut without a word, and heal.
 
-A cut direction carries nothing: neither bytes nor the end of a connection, nor new connections; what was on its
-way waits, as TCP would repeat it. Two threads of control: the test's, and an asyncio loop that moves bytes.
+A cut direction carries nothing: neither bytes nor the end of a connection; what was on its way waits, as TCP would
+repeat it. New connections need both directions: their SYN goes unanswered, because the queue of the listening
+socket is kept full. Two threads of control: the test's, and an asyncio loop that moves bytes.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ from xcluster.bus.zeromq import endpoints
 Direction = Literal["to_bus", "to_node"]
 DIRECTIONS: tuple[Direction, Direction] = ("to_bus", "to_node")
 CHANNELS = ("tasks", "publish", "subscribe")
+BACKLOG = 1
+ACCEPT_S = 0.005  # between looks for new connections
 PIECES = 1024  # read ahead of a cut or a delay, in each direction of a connection
 
 _Reads = asyncio.StreamReader
@@ -53,6 +56,8 @@ class Relay:
         for gate in self._open.values():
             gate.set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listeners: dict[socket.socket, asyncio.Event] = {}  # and whether they are accepting
+        self._plugs: list[socket.socket] = []  # what fills their queues
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._thread.start()
         pairs = zip(CHANNELS, endpoints(self.address), endpoints(bus), strict=True)
@@ -87,34 +92,67 @@ class Relay:
         for direction in directions:
             gate = self._open[direction]
             gate.set() if is_open else gate.clear()
+        if not is_open and not self._plugs:
+            self._plug()
+        elif is_open:
+            for plug in self._plugs:
+                plug.close()
+            self._plugs.clear()
+            for accepting in self._listeners.values():
+                accepting.set()
+
+    def _plug(self) -> None:
+        for listener, accepting in self._listeners.items():
+            accepting.clear()
+            for _ in range(BACKLOG + 3):
+                plug = socket.socket()
+                plug.setblocking(False)
+                plug.connect_ex(listener.getsockname())
+                self._plugs.append(plug)
 
     async def _end(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for one in (*self._listeners, *self._plugs):
+            one.close()
 
     # connections
 
     async def _listen(self, channel: str, here: int, there: int) -> None:
-        async def entered(reads: _Reads, writes: _Writes) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._tasks.add(task)
-            try:
-                await self._carry(channel, there, reads, writes)
-            except (OSError, asyncio.CancelledError):
-                pass
-            finally:
-                self._tasks.discard(task)
-                writes.transport.abort()
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind(("127.0.0.1", here))
+        listener.listen(BACKLOG)
+        self._listeners[listener] = asyncio.Event()
+        self._listeners[listener].set()
+        self._run(self._accept(channel, there, listener))
 
-        server = await asyncio.start_server(entered, "127.0.0.1", here)
-        task = self._loop.create_task(server.serve_forever())
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, channel: str, there: int, listener: socket.socket) -> None:
+        while True:
+            await self._listeners[listener].wait()
+            with contextlib.suppress(BlockingIOError):
+                accepted, _ = listener.accept()
+                self._run(self._serve(channel, there, accepted))
+                continue
+            await asyncio.sleep(ACCEPT_S)
+
+    async def _serve(self, channel: str, there: int, accepted: socket.socket) -> None:
+        reads, writes = await asyncio.open_connection(sock=accepted)
+        try:
+            await self._carry(channel, there, reads, writes)
+        except OSError:
+            pass  # the bus is not there
+        finally:
+            writes.transport.abort()
 
     async def _carry(self, channel: str, there: int, reads: _Reads, writes: _Writes) -> None:
-        for direction in DIRECTIONS:  # a handshake needs both
-            await self._open[direction].wait()
         bus_reads, bus_writes = await asyncio.open_connection("127.0.0.1", there)
         try:
             ways: tuple[tuple[Direction, _Reads, _Writes], ...] = (

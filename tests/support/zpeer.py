@@ -63,6 +63,7 @@ class Peer:
 
     def socket(self, type: int, address: str, routing_id: bytes = b"") -> zmq.Socket[bytes]:
         socket = self._context.socket(type)
+        socket.setsockopt(zmq.LINGER, 0)  # what a refused peer could not send must not hold up the end
         if routing_id:
             socket.setsockopt(zmq.ROUTING_ID, routing_id)
         if self._keys is not None:

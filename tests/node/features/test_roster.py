@@ -125,3 +125,12 @@ def test_request_of_a_stranger_is_pushed_to_nobody(at: At) -> None:
     ask(at.roster, alice, QUERY)
     at.contacts._transact("bob", _sides("bob", "alice"), "alice", "subscribe")
     assert at.pushed(alice) == []
+
+
+@pytest.mark.parametrize("known", ["", "0", "7", "x", "-1", "²", "٣", "9" * 18, "9" * 19, "9" * 5000])
+def test_version_that_we_never_gave_gets_the_whole_roster(at: At, known: str) -> None:
+    alice = at.bind("alice")
+    at.contacts.set_item("alice", BOB, "Bob", ())
+    answer = ask(at.roster, alice, get(f"<query xmlns='{ns.ROSTER}' ver='{known}'/>"))
+    query = fromstring(answer)
+    assert (query.get("ver"), [item.get("jid") for item in query]) == ("1", [BOB.bare])
