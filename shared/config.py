@@ -5,6 +5,7 @@
 gets better and worse when they grow; a test compares it with this module.
 """
 
+import ipaddress
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,8 +14,6 @@ from typing import Any, Literal
 import msgspec
 
 from xcluster.shared.errors import ConfigError
-
-_LOOPBACK = ("127.", "[::1]", "::1", "localhost", "ipc:")
 
 
 class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -293,6 +292,8 @@ def check(config: Config) -> None:
     for key, endpoint in [*endpoints, ("bus.listen", config.bus.listen)]:
         want(endpoint.startswith(("tcp://", "ipc://")), key, endpoint,
              "write tcp://HOST:PORT or ipc://PATH")  # fmt: skip
+    want(config.c2s.max_stanza_bytes + 4096 <= config.bus.relay_bytes, "c2s.max_stanza_bytes",
+         config.c2s.max_stanza_bytes, f"must stay 4096 below bus.relay_bytes ({config.bus.relay_bytes})")  # fmt: skip
     for key in ("listen", "listen_tls"):
         for address in getattr(config.c2s, key):
             _check_address(f"c2s.{key}", address)
@@ -310,5 +311,17 @@ def _check_address(key: str, address: str) -> None:
 
 
 def is_loopback(endpoint: str) -> bool:
-    """Whether an address or endpoint can be reached from this machine only."""
-    return endpoint.removeprefix("tcp://").startswith(_LOOPBACK)
+    """Whether an IP address, or an endpoint or HOST:PORT, can be reached from this machine only."""
+    if endpoint.startswith("ipc://"):
+        return True
+    host = endpoint.removeprefix("tcp://")
+    if host.count(":") == 1 or host.startswith("["):
+        host = host.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False  # a name may stand for anything
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address.is_loopback or (mapped is not None and mapped.is_loopback)

@@ -310,6 +310,7 @@ def test_deltas_that_come_meanwhile_are_applied_after_the_cut() -> None:
     assert (whole[0], seqs(whole[1])) == (rows(7), [21, 22])
     assert (copy.applied, copy.is_behind) == (22, False)
     assert seqs(copy.received(part(own, 23, 24), NOW)) == [23, 24]
+    assert copy.compare(24, {"sessions": 1}, {"sessions": 2}, NOW)  # nothing waits any more
 
 
 def test_late_chunk_of_an_older_cut_does_not_end_a_repair() -> None:

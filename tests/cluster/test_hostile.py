@@ -19,7 +19,7 @@ from tests.support.hostile import Footprint, complaints, resident
 from tests.support.raw import HEADER, SASL, STARTTLS, Pair, RawClient, payload_of
 from xcluster.loadtest.scram import Scram, plain
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 MAX_OUTPUT = 1_000_000
 LOGIN_FAILURES = 3

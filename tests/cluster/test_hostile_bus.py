@@ -20,7 +20,7 @@ from tests.support.zpeer import Keys, Peer, drained, free_endpoint, offer, read,
 from xcluster.bus import messages, wire
 from xcluster.bus.messages import BusPing, Origin
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("hostile_bus")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01NULL" + b"\0" * 16 + b"\0" + b"\0" * 31
 DEEP = b"\x91" * 100_000

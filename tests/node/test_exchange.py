@@ -265,6 +265,7 @@ def test_node_that_was_declared_dead_goes_on_under_a_new_name_with_the_same_sess
     newer = Origin("b", 11)
     pair.b.exchange.be_reborn(newer, pair.shuttle.now)
     assert (pair.b.exchange.me, pair.b.exchange.must_be_reborn) == (newer, False)
+    assert pair.b.exchange.mesh.log.seq == 1  # its session, once more
     pair.run(1.0)
     record = pair.a.exchange.directory.find(BOB)
     assert record is not None and record.origin == newer

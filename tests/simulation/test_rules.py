@@ -103,7 +103,10 @@ def test_each_rule_fires(capsys: pytest.CaptureFixture[str]) -> None:
     for seed in range(100):
         fired.update(World(seed).play().fired)
     with capsys.disabled():
-        print("\nrules fired in 100 seeds:", ", ".join(f"{rule} {count}" for rule, count in sorted(fired.items())))
+        print(
+            "\nrules fired in 100 seeds:",
+            ", ".join(f"{rule} {count}" for rule, count in sorted(fired.items())),
+        )
     for rule in (
         "early",
         "woken",

@@ -85,7 +85,9 @@ class FakeBus:
                 self.send(source, "bus_said", gone)
 
     def send(self, node: "SimNode", how: str, data: bytes) -> None:
-        self.world.carry(("bus", self.index), ("node", node.name), lambda: node.arrived(how, self.index, data))
+        self.world.carry(
+            ("bus", self.index), ("node", node.name), lambda: node.arrived(how, self.index, data)
+        )
 
     def kill(self) -> None:
         self.state = "down"
@@ -336,6 +338,7 @@ class SimNode:
 
     def fetch_later(self, client: Client) -> None:
         user = client.jid.partition("/")[0]
+
         def take() -> None:
             if client.alive:
                 rows = self.world.store.take(user)
@@ -399,14 +402,22 @@ class SimNode:
         self.world.fired["skipped"] += 1
 
     def member(self, event: membership.Event) -> None:
-        self.world.fired[f"member_{event.why if isinstance(event, membership.Died) else event.state.value}"] += 1
+        self.world.fired[
+            f"member_{event.why if isinstance(event, membership.Died) else event.state.value}"
+        ] += 1
 
 
 class World:
     """The whole simulation of one seed."""
 
     def __init__(
-        self, seed: int, nodes: int = 3, buses: int = 2, users: int = 6, trouble_s: float = 9.0, attempts: int = 5
+        self,
+        seed: int,
+        nodes: int = 3,
+        buses: int = 2,
+        users: int = 6,
+        trouble_s: float = 9.0,
+        attempts: int = 5,
     ) -> None:
         self.chance = random.Random(seed)
         self.seed = seed
@@ -671,7 +682,9 @@ class World:
                 odd = set(seen.items()) ^ set(truth.items())
                 self.wrong.append(f"t={self.now:.1f} directory of {node.origin}: {sorted(odd)[:3]}")
             if set(node.exchange.mesh.replicas) != live - {node.origin}:
-                self.wrong.append(f"t={self.now:.1f} members of {node.origin}: {sorted(node.exchange.mesh.replicas)}")
+                self.wrong.append(
+                    f"t={self.now:.1f} members of {node.origin}: {sorted(node.exchange.mesh.replicas)}"
+                )
             for origin in live:
                 if directory.digest(origin) != directory.recomputed_digest(origin):
                     self.wrong.append(f"digest of {origin} at {node.origin}")
@@ -685,14 +698,20 @@ class World:
         for jid, clients in by_jid.items():
             latest = clients[-1]
             for earlier in clients[:-1]:
-                if earlier.alive and latest.ended == "conflict" and latest.bound_at - earlier.bound_at >= BIND_GAP_S:
+                if (
+                    earlier.alive
+                    and latest.ended == "conflict"
+                    and latest.bound_at - earlier.bound_at >= BIND_GAP_S
+                ):
                     self.wrong.append(f"{jid}: the earlier session survived")
 
     def check_stanzas(self) -> None:
         stored = {identity for rows in self.store.rows.values() for identity, _ in rows}
         seen: Counter[bytes] = Counter()
         for client in self.clients:
-            twice = [raw for raw, times in Counter(client.saw).items() if times > 1 and raw not in self.given_up]
+            twice = [
+                raw for raw, times in Counter(client.saw).items() if times > 1 and raw not in self.given_up
+            ]
             if twice:
                 self.wrong.append(f"{client.jid} saw twice: {twice[:2]}")
             seen.update(client.saw)

@@ -1,5 +1,6 @@
 """Real clusters for tests: `xcluster up` in a folder of its own, asked over its admin sockets."""
 
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from xcluster.tools.options import resolve
 
 T = TypeVar("T")
 
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
 
 def eventually(claim: Callable[[], T], seconds: float = 10.0, every: float = 0.05) -> T:
     """Wait until `claim` gives something true; on giving up show what it gave last."""
@@ -26,6 +29,11 @@ def eventually(claim: Callable[[], T], seconds: float = 10.0, every: float = 0.0
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s; last seen: {result!r}")
         time.sleep(every)
+
+
+def end_with_us() -> None:
+    """In a child: get SIGTERM when the thread that made it ends, so that an aborted test leaves nothing."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class RunningCluster:
@@ -44,14 +52,40 @@ class RunningCluster:
         self.folder = folder
         self.domain = domain
         self._log = folder.with_name(folder.name + ".log")
-        command = [sys.executable, "-m", "xcluster.tools.main", "up", "--nodes", str(nodes), "--buses", str(buses)]
-        command += ["--data", str(folder), "--domain", domain, "--own-ports", "--port", "0", "--tls-port", "0"]
+        command = [
+            sys.executable,
+            "-m",
+            "xcluster.tools.main",
+            "up",
+            "--nodes",
+            str(nodes),
+            "--buses",
+            str(buses),
+        ]
+        command += [
+            "--data",
+            str(folder),
+            "--domain",
+            domain,
+            "--own-ports",
+            "--port",
+            "0",
+            "--tls-port",
+            "0",
+        ]
         command += [] if restart else ["--no-restart"]
         command += ["--store", store] if store else []
-        for setting in ("limits.enabled=false", "c2s.plain_without_tls=true", "admin.test_hooks=true", *settings):
+        for setting in (
+            "limits.enabled=false",
+            "c2s.plain_without_tls=true",
+            "admin.test_hooks=true",
+            *settings,
+        ):
             command += ["--set", setting]
         with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, preexec_fn=end_with_us
+            )
         try:
             eventually(self._is_ready, 40.0)
         except AssertionError as error:
@@ -100,7 +134,9 @@ class RunningCluster:
 
     def provision(self, users: int, roster: int = 30, password: str = "secret") -> None:
         """user0 .. with ring neighbours as contacts."""
-        done = self.command("provision", "--users", str(users), "--roster", str(roster), "--password", password)
+        done = self.command(
+            "provision", "--users", str(users), "--roster", str(roster), "--password", password
+        )
         assert done.returncode == 0, done.stderr
 
     def stop(self) -> None:
