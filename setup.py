@@ -1,5 +1,7 @@
 """Packaging: the top-level folders install as subpackages of `xcluster`."""
 
+from pathlib import Path
+
 from setuptools import setup
 
 PACKAGES = [
@@ -21,7 +23,7 @@ setup(
     name="xcluster",
     version="0.1.0.dev0",
     description="A clustered XMPP server for one domain",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path(__file__).with_name("README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",

@@ -1,16 +1,30 @@
 """What the server answers: disco, vCards, ping, version, time, last activity."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from tests.conversations.conftest import Cast
+from tests.support.cluster import eventually
 from tests.support.slix import Refused
 from xcluster.shared import ns
 
 VCARD = f"<vCard xmlns='{ns.VCARD}'><FN>Bob</FN><NICKNAME>bobby</NICKNAME></vCard>"
 EMPTY = f"<vCard xmlns='{ns.VCARD}'/>"
 FULL_NAME = f"{{{ns.VCARD}}}vCard/{{{ns.VCARD}}}FN"
+
+
+def seen_soon(ask: Callable[[], object], want: object) -> None:
+    """Other nodes hear of a change by a delta, so a moment later; until then they may still refuse."""
+
+    def claim() -> bool:
+        try:
+            return ask() == want
+        except Refused:
+            return False
+
+    eventually(claim)
 
 
 def test_vcards(cast: Cast) -> None:
@@ -20,12 +34,10 @@ def test_vcards(cast: Cast) -> None:
     with pytest.raises(Refused, match="service-unavailable"):
         alice.iq("get", EMPTY, bob.bare)
     bob.iq("set", VCARD)
-    assert alice.iq("get", EMPTY, bob.bare).findtext(FULL_NAME) == "Bob"
+    seen_soon(lambda: alice.iq("get", EMPTY, bob.bare).findtext(FULL_NAME), "Bob")
     assert alice.plugin("xep_0054", "get_vcard", bob.bare)["vcard_temp"]["FN"] == "Bob"
     bob.iq("set", VCARD.replace("Bob", "Robert"))
-    bob.says(alice, "changed")
-    alice.hears()
-    assert alice.iq("get", EMPTY, bob.bare).findtext(FULL_NAME) == "Robert"
+    seen_soon(lambda: alice.iq("get", EMPTY, bob.bare).findtext(FULL_NAME), "Robert")
     assert bob.iq("get", EMPTY).findtext(FULL_NAME) == "Robert"
     with pytest.raises(Refused, match="forbidden"):
         alice.iq("set", VCARD, bob.bare)
@@ -90,8 +102,9 @@ def test_last_activity(cast: Cast) -> None:
     bob.is_unavailable("gone fishing")
     bob.log_out()
     alice.sees(bob, "unavailable")
+    seen_soon(lambda: alice.iq("get", query, bob.bare).findtext(last), "gone fishing")
     away = alice.iq("get", query, bob.bare).find(last)
     assert away is not None
-    assert (away.text, int(away.get("seconds", "")) < 60) == ("gone fishing", True)
+    assert int(away.get("seconds", "")) < 60
     with pytest.raises(Refused, match="forbidden"):
         alice.iq("get", query, cast.person())
