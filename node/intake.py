@@ -51,8 +51,10 @@ class Intake:
         ready: list[tuple[bytes, bytes]] = []
         for identity, raw in rows:
             if self._held:
-                ready += [held for held in self._held if is_before(held[0], identity)]
-                self._held = [held for held in self._held if not is_before(held[0], identity)]
+                earlier = [place for place, held in enumerate(self._held) if is_before(held[0], identity)]
+                until = earlier[-1] + 1 if earlier else 0
+                ready += self._held[:until]  # with all that came here before it
+                del self._held[:until]
             ready.append((identity, raw))
         if not self._fetching:
             ready += self._held

@@ -386,6 +386,8 @@ class Lanes:
         for lane in self._lanes.values():
             if lane.pending:
                 lane.pending = [entry for entry in lane.pending if entry[0] != origin]
+            if lane.fetched:  # the word to fetch may have been lost with the link
+                lane.fetched = {sid for sid in lane.fetched if sid[0] != origin}
 
     def returned(
         self, origin: Origin, parcel: Parcel, sent_to: list[int], missing: list[int] | None, now: float
