@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 STILL_S = 3.0  # a loop that has not turned for so long is not live
 TCP_GIVES_UP_S = 30.0  # after unreachable_s and this a node's connection that takes nothing is closed
 TURN_MESSAGES = 256
+REREAD_S = 2.0  # how often strangers make us read the folder of authorized keys again
 
 
 def run(config: Config, name: str) -> int:
@@ -96,10 +97,9 @@ class Server:
         folder = Path(self._config.authorized_keys)
         if not folder.is_dir():
             raise ConfigError("bus.authorized_keys", str(folder), "is no folder")
-        allowed = {zeromq.read_key("bus.authorized_keys", str(path)) for path in folder.glob("*.public")}
         self._auth = zmq.auth.thread.ThreadAuthenticator(self._context)
         self._auth.start()
-        self._auth.configure_curve_callback(domain="*", credentials_provider=_Allowed(allowed))
+        self._auth.configure_curve_callback(domain="*", credentials_provider=_Allowed(folder))
 
     def _socket(self, type: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(type)
@@ -203,12 +203,27 @@ class Server:
 
 
 class _Allowed:
-    """Whose public keys may connect."""
+    """Whose public keys may connect: those in a folder, looked up again when an unknown one comes."""
 
-    def __init__(self, keys: set[bytes]) -> None:
-        self._keys = keys
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._keys: set[bytes] = set()
+        self._read_at = 0.0
+        self.read()
+
+    def read(self) -> None:
+        """Raises ConfigError for a file that is no key."""
+        self._keys = {
+            zeromq.read_key("bus.authorized_keys", str(path)) for path in self._folder.glob("*.public")
+        }
 
     def callback(self, domain: str, key: bytes) -> bool:
+        if key not in self._keys and time.monotonic() - self._read_at > REREAD_S:
+            self._read_at = time.monotonic()
+            try:
+                self.read()
+            except ConfigError as error:
+                log.warning("authorized_keys_unreadable", extra=kv(error=error))
         allowed = key in self._keys  # in Z85 already
         if not allowed:
             log.warning("bus_peer_refused", extra=kv(key=key.decode()[:8]))

@@ -26,7 +26,7 @@ class Failures:
     def is_over(self, key: str, now: float) -> bool:
         """Whether the key has failed too often to be let try again."""
         since, count = self._counts.get(key, (now, 0))
-        return count >= self.limit and now - since <= self.window_s
+        return 0 < self.limit <= count and now - since <= self.window_s
 
     def forget(self, key: str) -> None:
         self._counts.pop(key, None)

@@ -97,7 +97,7 @@ class Early(Section):
 
     attempts: int = 5  # tries within the window, the first at once; 0 switches parking off
     window_ms: int = 500  # after it the fall-back: next resource, offline, error
-    max_parked: int = 10_000  # stanzas parked on one node; beyond: fall-back at once
+    max_parked: int = 10_000  # lanes parked on one node; beyond: fall-back at once
 
 
 class Store(Section):
@@ -123,7 +123,7 @@ class Limits(Section):
     connections_per_address: int = 1000  # open at once
     connects_per_s: float = 50.0  # new connections per address
     connects_burst: int = 500
-    login_failures: int = 10  # per account and per address within the window, cluster-wide
+    login_failures: int = 10  # per account and address within the window, cluster-wide; 0: no limit
     login_window_s: float = 300.0
 
 
