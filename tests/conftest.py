@@ -7,6 +7,7 @@ import pytest
 from tests.support.postgres import Postgres
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with real clusters run one after the other: two at once would measure each other's load."""
     for item in items:

@@ -45,8 +45,8 @@ class Connection(Protocol):
     def lock_table(self, table: str) -> None:
         """Nobody else inserts into `table` until the transaction ends, so that ids are committed in order."""
 
-    def lock_schema(self) -> None:
-        """Nobody else migrates until the transaction ends."""
+    def begin_schema(self) -> None:
+        """Begin a transaction in which nobody else migrates; waits for whoever does."""
 
     def mark(self) -> int:
         """A number for this transaction: see `horizon`."""

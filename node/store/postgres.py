@@ -86,7 +86,8 @@ class PostgresConnection:
     def lock_table(self, table: str) -> None:
         self.run(f"lock table {table} in share row exclusive mode")
 
-    def lock_schema(self) -> None:
+    def begin_schema(self) -> None:
+        self.begin()
         self.run("select pg_advisory_xact_lock(?)", _SCHEMA_LOCK)
 
     def mark(self) -> int:

@@ -33,9 +33,8 @@ def upgrade(db: Connection) -> tuple[int, int]:
 
     Several processes may do this at once. Raises StoreError when the schema is newer than this program.
     """
-    db.begin()
     try:
-        db.lock_schema()
+        db.begin_schema()
         db.run("create table if not exists schema_version (version integer not null)")
         (found,) = db.one("select max(version) from schema_version") or (None,)
         version = before = found or 0

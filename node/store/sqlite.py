@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import random
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from xcluster.shared.errors import StoreError
 
 ERRORS = (sqlite3.Error,)
 _BUSY_MS = 50  # short: the worker tries again with jitter, which is fairer than SQLite's own waiting
+_SWITCH_S = 20.0  # how long a start waits for others that start
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _LOST = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
@@ -42,15 +45,27 @@ class SqliteConnection:
             raise StoreError(f"{path}: {error}") from error
 
     def _prepare(self, synchronous: str, read_only: bool) -> None:
-        self.run("pragma busy_timeout = 5000")  # switching to WAL, once in the file's life, waits for others
-        self.run("pragma journal_mode = wal")
-        self.run(f"pragma busy_timeout = {_BUSY_MS}")
+        self._switch_to_wal()
         self.run(f"pragma synchronous = {synchronous}")
         self.run("pragma cache_size = -16000")
         self.run("pragma temp_store = memory")
         self.run("pragma journal_size_limit = 67108864")  # what a burst left of the WAL is given back
         if read_only:
             self.run("pragma query_only = 1")
+
+    def _switch_to_wal(self) -> None:
+        """Once in the file's life. SQLite does not wait for others who do the same: it refuses at once."""
+        deadline = time.monotonic() + _SWITCH_S
+        while True:
+            try:
+                if self.one("pragma journal_mode = wal") == ("wal",):
+                    return
+            except sqlite3.OperationalError as error:
+                if self.fault(error) != "busy":
+                    raise
+            if time.monotonic() > deadline:
+                raise StoreError("another process holds the file and keeps it from write-ahead logging")
+            time.sleep(random.uniform(0.005, 0.05))
 
     def all(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self._cursor.execute(sql, parameters).fetchall()
@@ -89,8 +104,10 @@ class SqliteConnection:
     def lock_table(self, table: str) -> None:
         pass
 
-    def lock_schema(self) -> None:
-        pass
+    def begin_schema(self) -> None:
+        self.run(f"pragma busy_timeout = {int(_SWITCH_S * 1000)}")
+        self.run("begin immediate")
+        self.run(f"pragma busy_timeout = {_BUSY_MS}")
 
     def mark(self) -> int:
         row = self.one("update marks set mark = mark + 1 returning mark")

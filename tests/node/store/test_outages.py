@@ -1,11 +1,13 @@
 """Somebody else holds SQLite's lock; PostgreSQL goes away: nothing is lost, and the loop goes on."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import gevent
 import psycopg
@@ -17,7 +19,7 @@ from xcluster.node.store.engine import Engine
 from xcluster.node.store.postgres import ERRORS, PostgresConnection
 from xcluster.node.store.sql import SqlStore
 from xcluster.node.store.stores import open_store
-from xcluster.shared.config import Config
+from xcluster.shared.config import Config, Server
 from xcluster.shared.config import Store as Settings
 from xcluster.shared.errors import StoreError
 
@@ -217,3 +219,36 @@ def _works(store: SqlStore) -> bool:
         return store.account("alice") is not None
     except StoreError:
         return False
+
+
+def test_processes_that_start_together_on_a_new_file_all_start(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from xcluster.node.store.stores import open_store\n"
+        "from xcluster.shared.config import Config, Server\n"
+        "store = open_store(Config(server=Server(data_dir=sys.argv[1])))\n"
+        "assert store.count_accounts() == 0\n"
+        "store.close()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    complaints = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 6, complaints
+
+
+def test_command_waits_for_a_foreign_lock(tmp_path: Path) -> None:
+    store = open_store(Config(server=Server(data_dir=str(tmp_path))))
+    foreign = sqlite3.connect(tmp_path / "xcluster.db", isolation_level=None)
+    try:
+        foreign.execute("begin immediate")
+        command = [sys.executable, "-m", "xcluster.tools.main", "user", "list"]
+        command += ["--set", f"server.data_dir={tmp_path}"]
+        starter = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            starter.wait(2.0)
+        foreign.execute("rollback")
+        assert starter.communicate(timeout=30)[1] == ""
+        assert starter.returncode == 0
+    finally:
+        foreign.close()
+        store.close()
