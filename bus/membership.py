@@ -77,7 +77,6 @@ class Membership:
         self.must_be_reborn = False  # somebody has declared this incarnation dead
         self.counters = {"suspected": 0, "unreachable": 0, "died": 0, "isolated": 0}
         self._buses: dict[int, float] = {}  # bus -> last answer
-        self._isolated_since = now
 
     # paths of our own
 

@@ -34,7 +34,6 @@ class Turns:
         self._loop = get_hub().loop
         self._ends: list[Callable[[], None]] = []
         self._is_ending = False
-        self._asleep_at = self.now
         self._check = self._loop.check()
         self._check.priority = _HIGHEST
         self._check.start(self._begin)
@@ -44,9 +43,7 @@ class Turns:
         self._timer.start(lambda: None)
 
     def _sleep(self) -> None:
-        asleep_at = boottime()
-        self.longest_s = max(self.longest_s, asleep_at - self.now)
-        self._asleep_at = asleep_at
+        self.longest_s = max(self.longest_s, boottime() - self.now)
 
     def _begin(self) -> None:
         now = boottime()

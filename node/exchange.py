@@ -25,7 +25,7 @@ from xcluster.bus.messages import (
     Undeliverable,
 )
 from xcluster.node import lanes
-from xcluster.node.directory import Directory, Record
+from xcluster.node.directory import Directory
 from xcluster.node.lanes import Lanes
 from xcluster.node.parcel import Parcel
 
@@ -215,8 +215,3 @@ class Exchange:
             kept, real = self.directory.digest(origin), self.directory.recomputed_digest(origin)
             if kept != real:
                 yield origin, "sessions", kept, real
-
-
-def key_of(record: Record) -> str:
-    """How a row of the sessions table is named to operators."""
-    return f"{record.jid} ({record.sid})"

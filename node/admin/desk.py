@@ -40,7 +40,6 @@ class Desk:
         self._exchange = exchange
         self._sessions = sessions
         self._calls = calls
-        self._report = report
         self._objections = objections
         self._verify = Verify(exchange, calls.ask, gevent.sleep)
         self._figures = Figures(report.status, counters)
