@@ -20,7 +20,7 @@ ACK_EVERY = 64  # tasks taken without an acknowledgement
 RESEND_S = 0.25  # first time-out for an acknowledgement; doubles up to RESEND_MAX_S
 RESEND_MAX_S = 2.0
 REORDER = 64  # frames held while an earlier one is missing
-RESERVE = 1024  # numbers beyond the window that only answers and control tasks may use
+RESERVE = 1024  # beyond the window, for IQs and presence; answers and control tasks always pass
 
 
 class Sent:
@@ -78,6 +78,11 @@ class Link:
     def is_full(self) -> bool:
         """Whether new client stanzas should take another way (design.md §7, credit)."""
         return len(self.unacked) >= self.window
+
+    @property
+    def is_overfull(self) -> bool:
+        """Whether not even an IQ or a presence may be added."""
+        return len(self.unacked) >= self.window + RESERVE
 
     @property
     def has_work(self) -> bool:

@@ -141,9 +141,12 @@ class Mesh:
         return self.log.append(delta)
 
     def send(self, target: Origin, task: Task, context: Any = None) -> int:
-        """Send a task to a live peer; returns its number on the link, 0 when there is no such peer."""
+        """Send a task to a live peer; returns its number on the link, 0 when there is no such peer.
+
+        Also 0 for a client's stanza (it has a context) when the link holds more than its bound: while no bus
+        answers nobody is declared dead, and nothing else would end the queue."""
         link = self.links.get(target)
-        if link is None:
+        if link is None or (context is not None and link.is_overfull):
             return 0
         self._touched[target] = None
         self.wake()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.bus.shuttle import Shuttle
 from xcluster.bus import wire
-from xcluster.bus.link import Sent
+from xcluster.bus.link import RESERVE, Sent
 from xcluster.bus.membership import Changed, Died, Event, State
 from xcluster.bus.mesh import OVERDUE_S, Mesh, Options
 from xcluster.bus.messages import (
@@ -373,6 +373,16 @@ def test_full_window_and_suspect_peer_are_not_accepted() -> None:
     cluster.run(2.0)
     assert a.mesh.members.peers[B].state is State.SUSPECT
     assert not a.mesh.accepts(B)
+
+
+def test_queue_for_a_silent_peer_has_a_bound_that_answers_pass() -> None:
+    cluster = Cluster(A, B, options=Options(link_window=2))
+    a, _ = cluster.nodes
+    cluster.shuttle.loses = lost(Frame)
+    for _ in range(2 + RESERVE):
+        assert a.mesh.send(B, FetchOffline([1]), "a client's") > 0
+    assert a.mesh.send(B, FetchOffline([1]), "a client's") == 0
+    assert a.mesh.send(B, FetchOffline([1])) > 0
 
 
 # buses
