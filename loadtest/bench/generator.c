@@ -39,6 +39,9 @@ static const char *o_tls = "none";
 static int o_users = 100, o_first = 0, o_window = 1, o_size = 100, o_parallel = 32, o_full = 0, o_cross = 0;
 static int o_contacts = 0, o_expected = -1, o_exact = 1, o_away = 0;
 static double o_time = 5, o_rate = 0, o_stay = 1, o_limit = 60, o_drain = 10;
+static int o_ring = 0, o_sample = 0, o_active = 0, o_sources = 1, o_seed = 1;   /* hold, with reports */
+static double o_pace = 0, o_report = 0;
+static const char *o_source = NULL;
 static struct sockaddr_in nodes[MAX_NODES];
 static int node_count = 0;
 
@@ -51,6 +54,7 @@ struct session {
     long sent, next;                                   /* numbers of what it writes, of what it expects */
     int waiting_in, confirmed, wanted;                 /* classic: to come; own one arrived; its addressee */
     double leave_at;
+    unsigned char *seen;                               /* hold: how often each contact became available */
 #ifdef WITH_OPENSSL
     SSL *ssl;
 #endif
@@ -64,6 +68,10 @@ static long away_written;
 static char first_failure[256];
 static double *samples; static long sample_count, sample_cap;
 static int checks_messages, stopping, open_sessions, logging_in, finished;
+static long departures, strange, dropped;              /* hold: what should not happen */
+static int lean;                                       /* hold: keep no empty buffers */
+static double *arrivals; static long arrival_count;    /* hold: log-ins since the last report */
+static void report_if_due(void);
 static void on_ready(struct session *s);
 static void on_gone(struct session *s);
 
@@ -101,6 +109,7 @@ static void watch(struct session *s, int write) {
 static void drop(struct session *s) {
     if (s->fd < 0) return;
     if (s->state != READY && s->state != CLOSING) logging_in--;
+    if (s->state == READY) dropped++;
 #ifdef WITH_OPENSSL
     if (s->ssl) { SSL_free(s->ssl); s->ssl = NULL; }
 #endif
@@ -142,6 +151,7 @@ static void flush(struct session *s) {
     long n = put(s, s->out, s->out_len);
     if (n < 0 && errno != EAGAIN) { failed(s, "write"); drop(s); return; }
     if (n > 0) { memmove(s->out, s->out + n, s->out_len - n); s->out_len -= n; }
+    if (lean && !s->out_len) { free(s->out); s->out = NULL; s->out_cap = 0; }
     watch(s, s->out_len > 0);
 }
 
@@ -170,9 +180,20 @@ static void start_stream(struct session *s) {
            "xmlns:stream='http://etherx.jabber.org/streams'>", o_domain);
 }
 
+/* One of our source addresses; the port is chosen when the destination is known, so there are enough. */
+static void bind_source(struct session *s) {
+    int one = 1;
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    if (inet_pton(AF_INET, o_source, &from.sin_addr) != 1) { errno = EINVAL; die(o_source); }
+    from.sin_addr.s_addr = htonl(ntohl(from.sin_addr.s_addr) + (s - sessions) / node_count % o_sources);
+    setsockopt(s->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (bind(s->fd, (struct sockaddr *)&from, sizeof from) < 0) die(o_source);
+}
+
 static void connect_session(struct session *s) {
     s->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (s->fd < 0) die("socket");
+    if (o_source) bind_source(s);
     int one = 1;
     setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     s->state = CONNECTING; s->want_write = 1;
@@ -332,12 +353,25 @@ static void hang_up(struct session *s) {
 static void logged_in(struct session *s) {
     s->state = READY;
     logins++; logging_in--;
+    if (arrivals) arrivals[arrival_count++] = now_s();
     on_ready(s);
 }
 
 static int attr_is(const char *text, const char *attr) {
     const char *end = strchr(text, '>'), *found = strstr(text, attr);
     return found && end && found < end;
+}
+
+/* Presence of somebody else; a sampled session remembers of whom. The ring: see sightings.py. */
+static void saw(struct session *s, const char *from, int available) {
+    if (available) presences++; else departures++;
+    if (!s->seen) return;
+    size_t n = strlen(o_prefix);
+    int reach = o_contacts / 2, step = 0;
+    if (!strncmp(from, o_prefix, n)) step = (atoi(from + n) - s->user + o_ring) % o_ring;
+    if (step > o_ring / 2) step -= o_ring;
+    if (!available || !step || step < -reach || step > reach) strange++;
+    else if (s->seen[step + reach] < 255) s->seen[step + reach]++;
 }
 
 static void on_element(struct session *s, const char *t) {
@@ -348,7 +382,7 @@ static void on_element(struct session *s, const char *t) {
         if (!from) return;
         if (!strncmp(from + 6, own, n) && (from[6 + n] == '/' || from[6 + n] == from[5])) {
             if (s->state == PRESENCE && !attr_is(t, "type=")) logged_in(s);
-        } else if (!attr_is(t, "type=")) presences++;
+        } else saw(s, from + 6, !attr_is(t, "type="));
         return;
     }
     if (!strncmp(t, "<stream:error", 13)) { failed(s, t); return; }
@@ -432,7 +466,7 @@ static void scan(struct session *s) {
     if (s->depth <= 1 && !s->in_tag) s->start = s->in_len;
     memmove(s->in, s->in + s->start, s->in_len - s->start);
     s->in_len -= s->start; s->scanned -= s->start; s->start = 0;
-    if (!s->in_len && s->in_cap > 4096) { free(s->in); s->in = NULL; s->in_cap = 0; }
+    if (!s->in_len && s->in_cap > (lean ? 0 : 4096)) { free(s->in); s->in = NULL; s->in_cap = 0; }
 }
 
 static void readable(struct session *s) {
@@ -479,6 +513,7 @@ static void turn(int wait_ms) {
         if (events[i].events & EPOLLOUT) flush(s);
         if (s->fd >= 0 && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) readable(s);
     }
+    report_if_due();
 }
 
 /* what is told to the caller */
@@ -503,6 +538,41 @@ static void tell(const char *event, double seconds) {
     fflush(stdout);
 }
 
+/* hold: how it stands; log-ins and latencies since the last report one by one. */
+static void report(const char *event) {
+    long missing = 0, repeated = 0, sampled = 0;
+    for (int i = 0; i < session_count; i++) {
+        if (!sessions[i].seen) continue;
+        sampled++;
+        for (int step = 0; step <= o_contacts; step++) {
+            if (step == o_contacts / 2) continue;   /* itself */
+            if (!sessions[i].seen[step]) missing++;
+            else repeated += sessions[i].seen[step] - 1;
+        }
+    }
+    printf("{\"event\": \"%s\", \"at\": %.3f, \"logins\": %ld, \"open\": %d, \"dropped\": %ld, "
+           "\"written\": %ld, \"delivered\": %ld, \"lost\": %ld, \"doubled\": %ld, \"reordered\": %ld, "
+           "\"corrupt\": %ld, \"misrouted\": %ld, \"failures\": %ld, \"presences\": %ld, "
+           "\"departures\": %ld, \"sampled\": %ld, \"missing\": %ld, \"repeated\": %ld, "
+           "\"strange\": %ld, \"first_failure\": \"%s\", \"arrivals\": [",
+           event, now_s(), logins, open_sessions, dropped, written, delivered, lost, doubled, reordered,
+           corrupt, misrouted, failures, presences, departures, sampled, missing, repeated, strange,
+           first_failure);
+    for (long i = 0; i < arrival_count; i++) printf(i ? ", %.3f" : "%.3f", arrivals[i]);
+    printf("], \"latencies_ms\": [");
+    for (long i = 0; i < sample_count; i++) printf(i ? ", %.2f" : "%.2f", 1e3 * samples[i]);
+    puts("]}");
+    if (fflush(stdout)) exit(2);   /* whoever started us has gone */
+    arrival_count = sample_count = 0;
+}
+
+static void report_if_due(void) {
+    static double due;
+    if (!o_report || now_s() < due) return;
+    due = now_s() + o_report;
+    report("progress");
+}
+
 static void wait_for_line(void) {   /* sessions stay alive meanwhile: pings are answered */
     fcntl(0, F_SETFL, O_NONBLOCK);
     for (;;) {
@@ -517,6 +587,16 @@ static void wait_for_line(void) {   /* sessions stay alive meanwhile: pings are 
 /* modes */
 
 static int is_login, is_classic;
+
+static int *shuffled(int count) {
+    int *order = calloc(count, sizeof *order);
+    if (!order) die("calloc");
+    for (int i = 0; i < count; i++) {
+        int j = rand() % (i + 1);
+        order[i] = order[j]; order[j] = i;
+    }
+    return order;
+}
 
 /* `parallel` at a time; those that leave at once, until they have left. */
 static void log_all_in(int count) {
@@ -549,12 +629,62 @@ static void run_login(void) {
     tell("done", seconds);
 }
 
-/* hold: all users log in and stay until a line comes. */
+/* hold: all users log in and stay until a line comes. With `report`: see hold_and_report. */
 static void run_hold(void) {
     log_all_in(session_count);
     tell("ready", 0);
     wait_for_line();
     tell("done", 0);
+}
+
+/* In any order, because contacts would log in one after the other: `pace` a second, `parallel` at a time. */
+static void log_in_slowly(void) {
+    int *order = shuffled(session_count), i = 0;
+    double began = now_s();
+    while (now_s() < began + o_limit && (i < session_count || logging_in)) {
+        while (i < session_count && logging_in < o_parallel && (!o_pace || i < (now_s() - began) * o_pace))
+            connect_session(&sessions[order[i++]]);
+        turn(o_pace ? 1 : 10);
+    }
+    free(order);
+}
+
+/* Pairs among the `active` at `rate` messages a second in all, for `time` seconds. */
+static void exchange_messages(const int *active) {
+    double began = now_s(), at;
+    while ((at = now_s() - began) < o_time) {
+        for (; o_active && written < at * o_rate;) {
+            struct session *s = &sessions[active[written % o_active]];
+            write_message(s, sessions[s->peer].user, 0);
+        }
+        turn(o_rate > 100 ? 1 : 10);
+    }
+    while (delivered < written && now_s() < began + o_time + o_drain) turn(10);
+    lost = written - delivered;
+}
+
+/* hold, part of a larger load: users first .. first+users-1 of `ring`, user u on node u % nodes. Every `report`
+   seconds it tells how it stands. begin, line: log in; ready, line: messages; done, line or end of input: end.
+   `sample` sessions remember whose presence they saw. */
+static void hold_and_report(void) {
+    int *chosen = shuffled(session_count), *active = shuffled(session_count);
+    lean = checks_messages = 1;
+    if (!(arrivals = calloc(session_count, sizeof *arrivals))) die("calloc");
+    o_active -= o_active % 2;
+    for (int i = 0; i < session_count; i++) {
+        struct session *s = &sessions[i];
+        s->node = s->user % node_count;
+        if (i < o_sample && !(sessions[chosen[i]].seen = calloc(o_contacts + 1, 1))) die("calloc");
+        if (i < o_active) sessions[active[i]].peer = active[i ^ 1];
+    }
+    report("begin");
+    wait_for_line();
+    log_in_slowly();
+    report("ready");
+    wait_for_line();
+    exchange_messages(active);
+    report("done");
+    wait_for_line();
 }
 
 /* message: pairs; `window` messages in flight in each, or `rate` per second over all pairs. */
@@ -619,12 +749,8 @@ static void leave_those_who_are_done(double now) {
 }
 
 static void run_classic(void) {
-    int visitors = session_count - o_away, arrived = 0, *order = calloc(visitors, sizeof *order);
-    if (!order) die("calloc");
-    for (int i = 0; i < visitors; i++) {   /* shuffled, or contacts would be there at the same time */
-        int j = rand() % (i + 1);
-        order[i] = order[j]; order[j] = i;
-    }
+    int visitors = session_count - o_away, arrived = 0;
+    int *order = shuffled(visitors);   /* or contacts would be there at the same time */
     tell("ready", 0);
     wait_for_line();
     double began = now_s(), now;
@@ -672,7 +798,9 @@ static void set_option(char *option) {
         {"contacts", 0, &o_contacts, 0}, {"expected", 0, &o_expected, 0}, {"exact", 0, &o_exact, 0},
         {"away", 0, &o_away, 0}, {"time", 0, 0, &o_time}, {"rate", 0, 0, &o_rate},
         {"stay", 0, 0, &o_stay}, {"limit", 0, 0, &o_limit},
-        {"drain", 0, 0, &o_drain}};
+        {"drain", 0, 0, &o_drain}, {"ring", 0, &o_ring, 0}, {"sample", 0, &o_sample, 0},
+        {"active", 0, &o_active, 0}, {"sources", 0, &o_sources, 0}, {"seed", 0, &o_seed, 0},
+        {"pace", 0, 0, &o_pace}, {"report", 0, 0, &o_report}, {"source", &o_source, 0, 0}};
     if (!strcmp(option, "nodes")) { set_nodes(value); return; }
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         if (strcmp(option, options[i].name)) continue;
@@ -700,7 +828,7 @@ int main(int argc, char **argv) {
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    srand(1);
+    srand(o_seed);
     memset(padding, 'x', o_size);
     session_count = o_users;
     sessions = calloc(session_count, sizeof *sessions);
@@ -713,11 +841,13 @@ int main(int argc, char **argv) {
         s->fd = -1;
         s->user = o_first + i;
         s->peer = is_message ? i ^ 1 : -1;
-        s->node = is_message ? (i / 2 + (o_cross ? i % 2 : 0)) % node_count : i % node_count;
+        int apart = o_cross == 1 || (o_cross == 2 && i / 2 / node_count % 2);   /* 2: every other pair */
+        s->node = is_message ? (i / 2 + (apart ? i % 2 : 0)) % node_count : i % node_count;
     }
     if (is_message) run_message();
     else if (is_login) run_login();
     else if (is_classic) run_classic();
+    else if (o_report) hold_and_report();
     else run_hold();
     return 0;
 }

@@ -1,107 +1,111 @@
-"""The bench's results: table, JSON, picture."""
+"""The bench's results for people: table and picture (I/O)."""
 
-import json
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from rich.table import Table
 
-from xcluster.loadtest.bench.rows import Found, Row
+from xcluster.loadtest.bench.results import OURS, Result
 
-OURS = "xcluster"
-PEERS = ("ejabberd", "prosody")
-
-
-class Result(msgspec.Struct):
-    """A row as measured: a value or a reason why there is none, by server."""
-
-    row: Row
-    found: dict[str, Found] = msgspec.field(default_factory=dict)
-    void: dict[str, str] = msgspec.field(default_factory=dict)
-
-    def best_peer(self) -> float | None:
-        return min((found.value for name, found in self.found.items() if name != OURS), default=None)
-
-    def ratio(self) -> float | None:
-        """How many times as much the best peer of this run costs."""
-        ours, best = self.found.get(OURS), self.best_peer()
-        return best / ours.value if ours and best and ours.value > 0 else None
+REACHED, MISSED = "✓", "✗"
+SHORTEST = 0.02  # bar, so that a figure near nothing is seen
 
 
 def table(results: list[Result], servers: list[str]) -> Table:
-    shown = Table(title="What an operation costs (design.md §9)")
+    """Medians with the lowest and highest of several runs; ours against the best peer and the goals."""
+    shown = Table(title="What an operation costs (medians; lowest and highest run)")
     shown.add_column("operation", no_wrap=True)
     for name in servers:
         shown.add_column(name, justify="right")
-    for name in ("peer/ours", "goal", "then", *(f"{peer} in design.md" for peer in PEERS)):
+    for name in ("ours / best", "wanted", "goal", "then"):
         shown.add_column(name, justify="right")
     for result in results:
-        ours, goals, ratio = result.found.get(OURS), result.row.goals, result.ratio()
-        cells = [_cell(result, name) for name in servers]
+        if not result.found and not result.void:
+            continue
+        row, ratio, reached = result.row, result.ratio(), [result.reaches_goal(), result.reaches_share()]
         shown.add_row(
-            f"{result.row.name}, {result.row.unit}",
-            *cells,
-            f"{ratio:.1f}x" if ratio else "",
-            *(map(_short, goals) if goals else ("", "")),
-            *(_short(result.row.reference[peer]) if peer in result.row.reference else "" for peer in PEERS),
-            style="green" if ours and goals and ours.value <= goals[0] else None,
+            f"{row.name}, {row.unit}",
+            *(_cell(result, name) for name in servers),
+            f"{ratio:.2f}{_mark(reached[1])}" if ratio is not None else "",
+            f"{row.share:g}" if row.share is not None else "",
+            f"{short(row.goals[0])}{_mark(reached[0])}" if row.goals else "",
+            short(row.goals[1]) if row.goals else "",
+            style="red" if False in reached else "green" if True in reached else None,
         )
     return shown
 
 
+def _mark(reached: bool | None) -> str:
+    return "" if reached is None else f" {REACHED if reached else MISSED}"
+
+
 def _cell(result: Result, name: str) -> str:
-    if name in result.found:
-        return _short(result.found[name].value)
-    return "void" if name in result.void else "–"
+    median, spread = result.median(name), result.spread(name)
+    if median is None or spread is None:
+        return "void" if name in result.void else "–"
+    if len(result.values(name)) == 1:
+        return short(median)
+    return f"{short(median)} ({short(spread[0])}–{short(spread[1])})"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def as_json(results: list[Result], about: dict[str, Any]) -> str:
-    rows = [
-        {
-            "name": result.row.name,
-            "unit": result.row.unit,
-            "found": msgspec.to_builtins(result.found),
-            "void": result.void,
-            "peer_to_ours": result.ratio(),
-            "goals": result.row.goals,
-            "reference": result.row.reference,
-        }
-        for result in results
-    ]
-    return json.dumps({**about, "rows": rows}, indent=2, ensure_ascii=False) + "\n"
-
-
 def draw(results: list[Result], servers: list[str], file: Path) -> None:
-    """A bar for each server and row, as multiples of the row's first goal (the line at 1)."""
+    """A bar for each server and row, whiskers from the lowest to the highest run.
+
+    In multiples of the best peer's median, where one was measured, so that the wanted half is one line; else
+    of the goal.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = [result for result in results if result.found and result.row.goals]
+    rows = [(result, unit) for result in results if (unit := _unit(result))]
     if not rows:
         return
-    figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.5 * len(rows)), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(10, 1.2 + 0.14 * len(rows) * (len(servers) + 1)))
     height = 0.8 / len(servers)
     for index, name in enumerate(servers):
-        bars = [
-            (line + index * height, max(result.found[name].value, 1e-3) / result.row.goals[0])
-            for line, result in enumerate(rows)
-            if name in result.found and result.row.goals
-        ]
-        axes.barh([y for y, _ in bars], [x for _, x in bars], height, label=name)
+        places, lengths, below, above = [], [], [], []
+        for line, (result, unit) in enumerate(rows):
+            median, spread = result.median(name), result.spread(name)
+            if median is None or spread is None:
+                continue
+            low, middle, high = (max(value / unit, SHORTEST) for value in (spread[0], median, spread[1]))
+            places.append(line + index * height)
+            lengths.append(middle)
+            below.append(middle - low)
+            above.append(high - middle)
+        axes.barh(
+            places, lengths, height, xerr=(below, above), label=name,
+            color="tab:red" if name == OURS else None, error_kw={"elinewidth": 0.8, "capsize": 1.5},
+        )  # fmt: skip
     axes.axvline(1.0, color="black", linewidth=1)
+    axes.axvline(0.5, color="black", linewidth=1, linestyle=":")
     axes.set_yticks(
-        [line + 0.4 - height / 2 for line in range(len(rows))], [result.row.name for result in rows]
+        [line + 0.4 - height / 2 for line in range(len(rows))], [_label(each) for each, _ in rows]
     )
     axes.set_xscale("log")
-    axes.set_xlabel("times the first goal of design.md §9 (less is better)")
-    axes.invert_yaxis()
-    axes.legend()
+    axes.set_xlim(left=SHORTEST / 2)
+    axes.set_xlabel("times the best peer's median (less is better; *: no peer, times the goal)")
+    axes.set_ylim(len(rows) - 0.2, -height)  # the first row on top
+    axes.legend(fontsize="small")
+    figure.tight_layout()
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
+
+
+def _unit(result: Result) -> float | None:
+    """What is 1 in the picture."""
+    best = result.best_peer()
+    if best and best[1] > 0:
+        return best[1]
+    return result.row.goals[0] if result.found and result.row.goals else None
+
+
+def _label(result: Result) -> str:
+    best = result.best_peer()
+    label = f"{result.row.name}{' (more is better)' if result.row.upward else ''}"
+    return label if best and best[1] > 0 else f"{label} *"

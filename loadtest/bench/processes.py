@@ -11,8 +11,8 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def tree(root: int) -> list[int]:
-    """`root` and its descendants."""
+def tree(*roots: int) -> list[int]:
+    """The processes and their descendants."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -20,16 +20,16 @@ def tree(root: int) -> list[int]:
                 children.setdefault(int(_stat(int(name))[1]), []).append(int(name))
             except OSError:
                 continue  # it ended meanwhile
-    found = [root]
+    found = list(roots)
     for pid in found:
         found.extend(children.get(pid, []))
     return found
 
 
-def cpu_s(root: int) -> float:
-    """User and system time of the tree, and of children that ended and were waited for."""
+def cpu_s(*roots: int) -> float:
+    """User and system time of the trees, and of children that ended and were waited for."""
     ticks = 0
-    for pid in tree(root):
+    for pid in tree(*roots):
         try:
             ticks += sum(map(int, _stat(pid)[11:15]))
         except OSError:

@@ -50,10 +50,12 @@ VirtualHost "{domain}"
 class Prosody:
     """One process, `gc` incremental (as shipped) or generational."""
 
+    package = "prosody"
     tells_once = True
 
     def __init__(self, gc: str = "incremental") -> None:
         self.name = "prosody" if gc == "incremental" else f"prosody {gc}"
+        self.about = f"{version()}, {gc} garbage collector"
         self._gc = gc
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -85,11 +87,18 @@ class Prosody:
             )  # fmt: skip
         address = f"127.0.0.1:{port}"
         wait_until(lambda: answers(address), f"prosody (see {folder})", self._process)
-        return Running(self._process.pid, [address], [self._process.pid])
+        return Running([self._process.pid], [address], [self._process.pid])
 
     def stop(self) -> None:
         end(self._process)
         self._process = None
+
+
+def version() -> str:
+    try:
+        return Path("/usr/lib/prosody/prosody.version").read_text().strip()
+    except OSError:
+        return "unknown version"
 
 
 def write_users(data: Path, users: int, passwords: Passwords) -> None:

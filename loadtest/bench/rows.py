@@ -1,234 +1,99 @@
-"""The rows of design.md §9 that a load generator can measure, each a function of a server."""
-
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+"""The one table: the rows of design.md §9 that a load generator can measure, and those beside them (I/O)."""
 
 import msgspec
 
-from xcluster.loadtest.bench import processes
-from xcluster.loadtest.bench.generator import BenchError, Generator, Load
-from xcluster.loadtest.bench.servers import CONTACTS, DOMAIN, PASSWORD, Running, Server, Setup
-from xcluster.loadtest.sightings import contacts
-
-LIMIT_S = 120.0
-
-
-class Sizes(msgspec.Struct, frozen=True):
-    """How much is measured."""
-
-    users: int = 6000
-    sessions: int = 4000  # held for memory
-    logins: int = 1500
-    pairs: int = 500
-    seconds: float = 8.0
-    arrivals_per_s: int = 400
-    settle_s: float = 3.0  # before idle figures are read
-
-
-QUICK = Sizes(users=1600, sessions=1000, logins=300, pairs=100, seconds=3.0, arrivals_per_s=100, settle_s=1.0)
-
-
-class Bench:
-    """One server under measurement; started anew whenever a row wants it."""
-
-    def __init__(self, server: Server, generator: Generator, sizes: Sizes, folder: Path) -> None:
-        self.server = server
-        self.generator = generator
-        self.sizes = sizes
-        self._folder = folder
-        self._setup: Setup | None = None
-        self.running: Running | None = None
-
-    def start(self, setup: Setup, *, fresh: bool = False) -> Running:
-        """The server in this setup; `fresh`: it has served nobody before."""
-        if self.running is None or self._setup != setup or fresh:
-            self.stop()
-            folder = self._folder / self.server.name.replace(" ", "-") / f"{setup.nodes}"
-            self.running = self.server.start(setup, folder, self.sizes.users)
-            self._setup = setup
-            time.sleep(self.sizes.settle_s)
-        return self.running
-
-    def stop(self) -> None:
-        self.server.stop()
-        self.running = None
-
-    def load(self, mode: str, *, nodes: int | None = None, **options: object) -> Load:
-        assert self.running is not None
-        addresses = ",".join(self.running.addresses[:nodes])
-        return self.generator.run(mode, nodes=addresses, domain=DOMAIN, password=PASSWORD, **options)
-
-    @contextmanager
-    def cpu(self) -> Iterator[list[float]]:
-        """Appends the tree's CPU seconds of what is inside."""
-        assert self.running is not None
-        spent: list[float] = []
-        before = processes.cpu_s(self.running.root)
-        yield spent
-        spent.append(processes.cpu_s(self.running.root) - before)
-
-
-class Found(msgspec.Struct):
-    """A measured value, and what else was seen."""
-
-    value: float
-    more: dict[str, float] = msgspec.field(default_factory=dict)
-
-
-Measure = Callable[[Bench], Found]
-
-
-SINGLE, CLUSTER, CLEAR = Setup(), Setup(nodes=3), Setup(passwords="clear")
-
-
-def message(window: int, *, tls: str = "none", setup: Setup = SINGLE, rate: int = 0) -> Measure:
-    """A message between two people who are online; CPU of one."""
-
-    def measure(bench: Bench) -> Found:
-        bench.start(setup)
-        sizes = bench.sizes
-        with bench.load(
-            "message", users=2 * sizes.pairs, window=window, time=sizes.seconds, tls=tls,
-            cross=int(setup.nodes > 1), rate=rate, contacts=CONTACTS, limit=LIMIT_S,
-        ) as load:  # fmt: skip
-            load.ready(LIMIT_S)
-            time.sleep(sizes.settle_s)
-            with bench.cpu() as spent:
-                load.go()
-                done = load.done(sizes.seconds + LIMIT_S)
-        if not done["delivered"]:
-            raise BenchError("no message was delivered")
-        more = {
-            "per_s": done["delivered"] / done["seconds"],
-            "p50_ms": done["p50_ms"],
-            "p99_ms": done["p99_ms"],
-        }
-        return Found(spent[0] / done["delivered"] * 1e6, more)
-
-    return measure
-
-
-def login(
-    mechanism: str, *, tls: str = "none", warm: bool = False, full: bool = False, clear: bool = False
-) -> Measure:
-    """A log-in; `warm`: all have been there before; `clear`: where the server can, with stored passwords."""
-
-    def measure(bench: Bench) -> Found:
-        setup = CLEAR if clear and bench.server.can(CLEAR) else SINGLE
-        bench.start(setup, fresh=not warm)
-        if warm:
-            _log_in(bench, mechanism, tls, full, bench.sizes.logins)
-        return _log_in(bench, mechanism, tls, full, bench.sizes.logins)
-
-    return measure
-
-
-def _log_in(bench: Bench, mechanism: str, tls: str, full: bool, users: int) -> Found:
-    everybody = set(range(users))
-    expected = sum(len(contacts(user, bench.sizes.users) & everybody) for user in everybody)
-    with bench.load(
-        "login", users=users, mechanism=mechanism, tls=tls, full=int(full), expected=expected,
-        exact=int(bench.server.tells_once), contacts=CONTACTS, limit=LIMIT_S,
-    ) as load:  # fmt: skip
-        load.ready(LIMIT_S)
-        with bench.cpu() as spent:
-            load.go()
-            done = load.done(2 * LIMIT_S)
-    return Found(spent[0] / done["logins"] * 1e3, {"per_s": done["logins"] / done["seconds"]})
-
-
-def tls_on_top(bench: Bench) -> Found:
-    """What STARTTLS adds to a log-in."""
-    plain = login("PLAIN", warm=True, clear=True)(bench)
-    secured = login("PLAIN", warm=True, clear=True, tls="starttls")(bench)
-    return Found(secured.value - plain.value, {"with": secured.value, "without": plain.value})
-
-
-def classic(bench: Bench) -> Found:
-    """One client of the classic scenario, from log-in to leaving."""
-    bench.start(CLEAR if bench.server.can(CLEAR) else SINGLE, fresh=True)
-    sizes = bench.sizes
-    away = sizes.users // 4
-    _log_in(bench, "PLAIN", "none", False, sizes.users - away)  # passwords have been seen before
-    with bench.load(
-        "classic", users=sizes.users, away=away, rate=sizes.arrivals_per_s, time=sizes.seconds,
-        contacts=CONTACTS, mechanism="PLAIN",
-    ) as load:  # fmt: skip
-        load.ready(LIMIT_S)
-        with bench.cpu() as spent:
-            load.go()
-            done = load.done(sizes.seconds + LIMIT_S)
-    more = {"p50_ms": done["p50_ms"], "p99_ms": done["p99_ms"], "per_s": done["logins"] / sizes.seconds}
-    return Found(spent[0] / done["logins"] * 1e3, more)
-
-
-def memory(*, tls: str = "none", setup: Setup = SINGLE) -> Measure:
-    """PSS of an idle session with roster and presence; with several nodes, on those that don't own it."""
-
-    def measure(bench: Bench) -> Found:
-        running = bench.start(setup, fresh=True)
-        before = processes.pss_kib(processes.tree(running.root))
-        users = bench.sizes.sessions
-        with bench.load(
-            "hold", nodes=1, users=users, full=1, tls=tls, contacts=CONTACTS, limit=LIMIT_S
-        ) as load:  # fmt: skip
-            load.ready(2 * LIMIT_S)
-            time.sleep(bench.sizes.settle_s)
-            after = processes.pss_kib(processes.tree(running.root))
-            with bench.cpu() as spent:
-                time.sleep(bench.sizes.seconds)
-        grown = {pid: size - before.get(pid, 0) for pid, size in after.items()}
-        others = running.node_pids[1:]
-        if others:
-            return Found(sum(grown[pid] for pid in others) / len(others) / users)
-        return Found(sum(grown.values()) / users, {"idle_percent": spent[0] / bench.sizes.seconds * 100})
-
-    return measure
-
-
-def idle(bench: Bench) -> Found:
-    """CPU of holding idle sessions, in percent of a core."""
-    return Found(memory()(bench).more["idle_percent"], {"sessions": bench.sizes.sessions})
+from xcluster.loadtest.bench.growth import more_nodes, more_sessions, old, throughput
+from xcluster.loadtest.bench.harness import Measure, shared, view
+from xcluster.loadtest.bench.logins import classic, login, tls_on_top
+from xcluster.loadtest.bench.memory import memory
+from xcluster.loadtest.bench.messages import MIXED, OTHER, aged, message
+from xcluster.loadtest.bench.servers import THREE, TWO
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A row of the budget table."""
+    """A row of the table; its measure may give several servers' figures, each in a run of its own."""
 
     name: str
     unit: str
     measure: Measure
     goals: tuple[float, float] | None = None  # the first goal, then the next
-    reference: dict[str, float] = {}  # what design.md §9 says of the peers
-    cluster: bool = False  # needs several nodes
+    reference: dict[str, float] = {}  # what design.md §9 and the issue say of the peers
+    share: float | None = 0.5  # at most so much of the best peer's; None: not compared
+    upward: bool = False  # the more, the better
+    nodes: int = 1  # at least so many must be possible
     openssl: bool = False  # needs a generator built with OpenSSL
+    ours: bool = False  # not measured for peers
+    slow: bool = False  # minutes; only when asked for
 
 
 def _peers(ejabberd: float, prosody: float) -> dict[str, float]:
     return {"ejabberd": ejabberd, "prosody": prosody}
 
 
-ROWS = [
-    Row("message, one node, one at a time", "µs", message(1), (30, 22), _peers(62, 109)),
-    Row("message, one node, bursts of 10", "µs", message(10), (14, 9), _peers(50, 70)),
+SINGLE_GOALS, BURST_GOALS = (30.0, 22.0), (14.0, 9.0)
+OTHER_GOALS, OTHER_BURST_GOALS = (45.0, 35.0), (27.0, 18.0)
+FLAT = (1.2, 1.0)
+
+_calm = message(1, rate=1000)
+_memory = memory()
+
+MESSAGES = [
+    Row("message, one node, one at a time", "µs", message(1), SINGLE_GOALS, _peers(62, 109)),
+    Row("message, one node, bursts of 10", "µs", message(10), BURST_GOALS, _peers(50, 70)),
+    Row("message, aged, one at a time", "µs", shared(aged), SINGLE_GOALS, _peers(67, 109)),
+    Row("message, aged, bursts of 10", "µs", view("burst_us", aged), BURST_GOALS, _peers(55, 70)),
+    Row("message, 1,000 sessions, one at a time", "µs", message(1, crowd=True), SINGLE_GOALS,
+        _peers(86, 105)),
+    Row("message, 1,000 sessions, bursts of 10", "µs", message(10, crowd=True), BURST_GOALS,
+        _peers(59, 222)),
     Row("message, one node, TLS", "µs", message(1, tls="starttls"), (43, 34), _peers(86, 486), openssl=True),
-    Row("message, two nodes, one at a time", "µs", message(1, setup=CLUSTER), (45, 35),
-        {"ejabberd": 91}, cluster=True),
-    Row("message, two nodes, bursts of 10", "µs", message(10, setup=CLUSTER), (27, 18),
-        {"ejabberd": 55}, cluster=True),
-    Row("message, calm 1,000/s", "µs", message(1, rate=1000), (68, 50), _peers(178, 137)),
-    Row("log-in, bind only, SCRAM-SHA-1", "ms", login("SCRAM-SHA-1"), (0.35, 0.25), openssl=True),
-    Row("log-in, bind only, PLAIN cold", "ms", login("PLAIN"), (1.4, 1.3), _peers(9.6, 3.1)),
-    Row("log-in, bind only, PLAIN warm", "ms", login("PLAIN", warm=True, clear=True), (0.31, 0.2),
-        _peers(0.39, 0.83)),
-    Row("log-in, roster, presence to and from all", "ms", login("PLAIN", full=True, clear=True), (1.1, 0.75),
-        _peers(4.2, 2.3)),
+    Row("message, two nodes, one at a time", "µs", message(1, setup=TWO, partner=OTHER), OTHER_GOALS,
+        {"ejabberd": 91}, nodes=2),
+    Row("message, two nodes, bursts of 10", "µs", message(10, setup=TWO, partner=OTHER), OTHER_BURST_GOALS,
+        {"ejabberd": 55}, nodes=2),
+    Row("message, three nodes, one at a time", "µs", message(1, setup=THREE, partner=OTHER), OTHER_GOALS,
+        nodes=3),
+    Row("message, three nodes, bursts of 10", "µs", message(10, setup=THREE, partner=OTHER),
+        OTHER_BURST_GOALS, nodes=3),
+    Row("message, three nodes, half same", "µs", message(1, setup=THREE, partner=MIXED), (38, 29), nodes=3),
+    Row("message, calm 1,000/s", "µs", shared(_calm), (68, 50), _peers(178, 137)),
+    Row("message, calm 1,000/s, p99", "ms", view("p99_ms", _calm), share=1.0),
+]  # fmt: skip
+
+LOGINS = [
+    Row("log-in, bind only, SCRAM-SHA-1", "ms", login("SCRAM-SHA-1", hashed=True), (0.35, 0.25),
+        openssl=True),
+    Row("log-in, bind only, PLAIN cold", "ms", login("PLAIN", hashed=True), (1.4, 1.3), _peers(9.6, 3.1)),
+    Row("log-in, bind only, PLAIN warm", "ms", login("PLAIN", warm=True), (0.31, 0.2), _peers(0.39, 0.83)),
+    Row("log-in, roster, presence of all", "ms", login("PLAIN", warm=True, full=True), (1.1, 0.75),
+        _peers(2.6, 2.3)),
+    Row("log-in, roster, presence of all, TLS", "ms",
+        login("PLAIN", warm=True, full=True, tls="starttls"), (1.7, 1.2), _peers(5.2, 3.4), openssl=True),
     Row("TLS on top of a log-in", "ms", tls_on_top, (0.6, 0.45), _peers(1.0, 1.1), openssl=True),
     Row("classic client", "ms", classic, (0.85, 0.55), _peers(2.9, 1.7)),
-    Row("memory per idle session", "KiB", memory(), (10, 6), _peers(156, 41)),
+]  # fmt: skip
+
+IDLE = [
+    Row("memory per idle session", "KiB", shared(_memory), (10, 6), _peers(156, 41)),
     Row("memory per idle session, TLS", "KiB", memory(tls="starttls"), (25, 20), _peers(197, 54),
         openssl=True),
-    Row("replicated session, every other node", "KiB", memory(setup=CLUSTER), (0.6, 0.6), cluster=True),
-    Row("idle sessions, of a core", "%", idle, (1.0, 1.0), _peers(0.15, 0.15)),
+    Row("replicated session, every other node", "KiB", memory(setup=THREE), (0.6, 0.6), share=None, nodes=3,
+        ours=True),
+    Row("idle sessions, of a core", "%", view("idle_percent", _memory), (1.0, 1.0), _peers(0.15, 0.15),
+        share=None),
 ]  # fmt: skip
+
+GROWTH = [
+    Row("throughput, two nodes / one", "x", throughput, (1.6, 1.8), share=None, upward=True, nodes=2,
+        ours=True),
+    Row("message, four nodes / one", "x", more_nodes(1), FLAT, share=None, nodes=4, ours=True, slow=True),
+    Row("message, four nodes / one, bursts", "x", more_nodes(10), FLAT, share=None, nodes=4, ours=True,
+        slow=True),
+    Row("message, 19,000 idle / 1,000", "x", more_sessions(1), FLAT, share=None, ours=True, slow=True),
+    Row("message, 19,000 idle / 1,000, bursts", "x", more_sessions(10), FLAT, share=None, ours=True,
+        slow=True),
+    Row("message, 100,000 log-ins later / before", "x", shared(old), FLAT, share=None, slow=True),
+    Row("memory, 100,000 log-ins later / before", "x", view("memory", old), FLAT, share=None, slow=True),
+]  # fmt: skip
+
+ROWS = [*MESSAGES, *LOGINS, *IDLE, *GROWTH]

@@ -16,20 +16,23 @@ PASSWORD = "secret"
 CONTACTS = 30
 START_S = 60.0
 
-Passwords = Literal["hashed", "clear"]  # how the server keeps them; ours has only the former
+Passwords = Literal["hashed", "clear"]  # how peers keep them; ours keeps SCRAM keys always
 
 
 class Setup(msgspec.Struct, frozen=True):
     """How a server is to run."""
 
     nodes: int = 1
-    passwords: Passwords = "hashed"
+    passwords: Passwords = "clear"
+
+
+SINGLE, HASHED, TWO, THREE = Setup(), Setup(passwords="hashed"), Setup(nodes=2), Setup(nodes=3)
 
 
 class Running(msgspec.Struct):
     """A server that runs."""
 
-    root: int  # the process whose tree is measured
+    roots: list[int]  # the processes whose trees are measured
     addresses: list[str]  # host:port of each node, STARTTLS offered
     node_pids: list[int]
 
@@ -38,6 +41,8 @@ class Server(Protocol):
     """One of the servers to compare."""
 
     name: str
+    about: str  # its version, where known, and settings that matter
+    package: str  # of Debian
     tells_once: bool  # of presence, also when contacts log in at the same moment
 
     def installed(self) -> bool: ...

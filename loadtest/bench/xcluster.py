@@ -24,6 +24,8 @@ class Xcluster:
     """Ours."""
 
     name = "xcluster"
+    about = "as `xcluster up` starts it, limits off"
+    package = ""
     tells_once = True
 
     def __init__(self) -> None:
@@ -33,9 +35,10 @@ class Xcluster:
         return True
 
     def can(self, setup: Setup) -> bool:
-        return setup.passwords == "hashed"
+        return True
 
     def start(self, setup: Setup, folder: Path, users: int) -> Running:
+        folder = folder / f"{setup.nodes}-{users}"
         folder.mkdir(parents=True, exist_ok=True)
         cluster = folder / "cluster.json"
         cluster.unlink(missing_ok=True)
@@ -46,7 +49,7 @@ class Xcluster:
                  "--set", "c2s.plain_without_tls=true", "--set", "limits.enabled=false"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        running = Running(self._process.pid, [], [])
+        running = Running([self._process.pid], [], [])
 
         def up() -> bool:
             try:
@@ -62,7 +65,7 @@ class Xcluster:
             return all_there and all(map(answers, running.addresses))
 
         wait_until(up, f"xcluster up (see {folder / 'bench.log'})", self._process)
-        provisioned = folder / f"provisioned-{users}"
+        provisioned = folder / "provisioned"
         if not provisioned.exists():
             self._provision(folder, users)
             provisioned.touch()

@@ -1,19 +1,18 @@
-"""The bench: its generator against the double, its figures, its output."""
+"""The bench: its generator against the double, its servers' files and processes."""
 
-import io
-import json
 import os
 import shutil
+from xml.etree import ElementTree
 
 import pytest
-from rich.console import Console
 
 from tests.loadtest.double import DOMAIN, running
-from xcluster.loadtest.bench import output, processes
+from xcluster.loadtest.bench import processes
+from xcluster.loadtest.bench.ejabberd import write_users as write_piefxis
 from xcluster.loadtest.bench.generator import BenchError, Generator
-from xcluster.loadtest.bench.output import Result
+from xcluster.loadtest.bench.harness import Bench, Sizes
 from xcluster.loadtest.bench.prosody import Prosody, write_users
-from xcluster.loadtest.bench.rows import ROWS, Bench, Found, Sizes
+from xcluster.loadtest.bench.rows import ROWS
 from xcluster.loadtest.bench.xcluster import Xcluster
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
@@ -37,6 +36,17 @@ def test_messages_between_pairs_are_all_delivered(generator):
         done = load(generator, nodes, "message", users=10, window=3, time=0.5, cross=1, contacts=30)
     assert done["delivered"] == done["written"] > 50
     assert 0 < done["p50_ms"] <= done["p99_ms"]
+
+
+@needs_compiler
+def test_mixed_partners_are_half_on_the_same_node(generator):
+    """Two doubles that do not know each other: what goes from one to the other is lost."""
+    with running(40, ports=1) as one, running(40, ports=1) as other:
+        nodes = f"{one},{other}"
+        done = load(generator, nodes, "message", users=4, time=0.2, cross=2, contacts=30)
+        assert done["delivered"] == done["written"] > 4
+        with pytest.raises(BenchError, match=r"^2 lost"):
+            load(generator, nodes, "message", users=8, time=0.2, cross=2, contacts=30)
 
 
 @needs_compiler
@@ -101,31 +111,8 @@ def test_own_process_has_time_and_memory():
     own = os.getpid()
     assert own in processes.tree(own)
     assert processes.cpu_s(own) > 0
+    assert processes.tree(own, 1)[:2] == [own, 1]
     assert processes.pss_kib([own])[own] > 1000
-
-
-def results():
-    first = Result(ROWS[0], {"xcluster": Found(20.0, {"per_s": 1.0}), "prosody": Found(100.0)})
-    second = Result(ROWS[1], {"prosody": Found(50.0)}, {"xcluster": "1 lost"})
-    return [first, second]
-
-
-def test_table_tells_values_ratios_and_voids():
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(output.table(results(), ["xcluster", "prosody"]))
-    text = " ".join(console.export_text().split())
-    assert "one at a time, µs │ 20 │ 100 │ 5.0x │ 30 │ 22 │ 62 │ 109" in text
-    assert "bursts of 10, µs │ void │ 50" in text
-
-
-def test_figures_and_picture_are_written(tmp_path):
-    figures = json.loads(output.as_json(results(), {"cores": 2}))
-    assert figures["cores"] == 2
-    assert figures["rows"][0]["found"]["xcluster"] == {"value": 20.0, "more": {"per_s": 1.0}}
-    assert figures["rows"][0]["peer_to_ours"] == 5.0
-    assert figures["rows"][1]["void"] == {"xcluster": "1 lost"}
-    output.draw(results(), ["xcluster", "prosody"], tmp_path / "bars.png")
-    assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_prosodys_files_hold_ring_rosters(tmp_path):
@@ -135,6 +122,13 @@ def test_prosodys_files_hold_ring_rosters(tmp_path):
     assert "stored_key" in (host / "accounts" / "user39.dat").read_text()
 
 
+def test_ejabberds_file_holds_ring_rosters(tmp_path):
+    write_piefxis(tmp_path / "users.xml", 40)
+    users = ElementTree.parse(tmp_path / "users.xml").findall(".//{urn:xmpp:pie:0}user")
+    assert len(users) == 40
+    assert {len(user.findall(".//{jabber:iq:roster}item")) for user in users} == {30}
+
+
 @needs_compiler
 @pytest.mark.cluster
 @pytest.mark.slow
@@ -142,7 +136,7 @@ def test_prosodys_files_hold_ring_rosters(tmp_path):
 def test_rows_of_a_real_server(generator, tmp_path, server):
     if not server.installed():
         pytest.skip(f"no {server.name}")
-    sizes = Sizes(users=60, sessions=40, logins=20, pairs=5, seconds=0.5, arrivals_per_s=20, settle_s=0.1)
+    sizes = Sizes(users=60, sessions=40, pairs=5, seconds=0.5, settle_s=0.1, quiet_s=0.1)
     names = ["message, one node, one at a time", "memory per idle session"]
     if generator.openssl:
         names.append("message, one node, TLS")
