@@ -27,7 +27,9 @@ from xcluster.bus.messages import Invalidated
 from xcluster.node import cluster as clusters
 from xcluster.node import features as all_features
 from xcluster.node import lanes
+from xcluster.node.admin import process
 from xcluster.node.admin.desk import Desk
+from xcluster.node.admin.memory import Memory
 from xcluster.node.admin.report import Report
 from xcluster.node.availability import Availability
 from xcluster.node.cache import ACCOUNT, Cache
@@ -55,6 +57,7 @@ from xcluster.node.transport import tls
 from xcluster.node.transport.listener import Gate, Listener
 from xcluster.node.transport.outbox import Outbox
 from xcluster.node.transport.tcp import Connection
+from xcluster.node.trimming import Trimming
 from xcluster.node.watchers import Watchers
 from xcluster.shared import jid
 from xcluster.shared.config import Config
@@ -146,12 +149,13 @@ class Node:
         self.reception = self._build_reception(domain)
         self.listeners: list[Listener] = []
         self.ports: dict[str, int] = {}
+        self.trimming = Trimming()
         report = Report(
             self.exchange, self.sessions, self.store, self._now, lambda: self.is_ready, self._more
         )
         self.desk = Desk(
-            name, domain, self.exchange, self.sessions, self.calls, report, self._objections, self._counters,
-            config.admin.test_hooks,
+            name, domain, self.exchange, self.sessions, self.calls, report, self._memory(), self._objections,
+            self._counters, config.admin.test_hooks,
         )  # fmt: skip
 
     # building
@@ -242,6 +246,17 @@ class Node:
 
         return key("sha1"), key("sha256")
 
+    def _memory(self) -> Memory:
+        parts: dict[str, list[Any]] = {
+            "connections": [self.reception, self.gate], "parsers": [self.reception.pool],
+            "watchers": [self.watchers], "roster cache": [self.rosters], "features": self.features,
+            "log-in": [self.passwords, self.failures],
+        }  # fmt: skip
+        return Memory(
+            self.sessions, self.reception.connections, self.exchange, parts, process.HIDDEN, process.SECURED,
+            process.outside,
+        )  # fmt: skip
+
     # life
 
     def start(self) -> None:
@@ -308,6 +323,7 @@ class Node:
     def _second(self) -> None:
         now = self._now()
         self.reception.sweep(now)
+        self.trimming.second(len(self.sessions), now)
         for feature in self.features:
             feature.turned(now)
 

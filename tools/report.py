@@ -76,6 +76,47 @@ def early_rows(cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def memory_tables(cluster: Mapping[str, Any]) -> Iterable[Table | str]:
+    """All of `xcluster status --memory`: what each node has grown by since its start, by kind."""
+    for number, (name, node) in enumerate(sorted(cluster["nodes"].items())):
+        gap = "\n" if number else ""
+        if "error" in node:
+            yield f"{gap}{name}: {node['error']}"
+            continue
+        yield gap + memory_line(name, node)
+        yield table(memory_rows(node))
+
+
+def memory_line(name: str, node: Mapping[str, Any]) -> str:
+    """In MiB; short, so that a terminal does not wrap it."""
+    return (
+        f"{name}: {_mib(node['pss'])} MiB, {_mib(node['grown'])} since the start; {node['sessions']} sessions; "
+        f"malloc {_mib(node['malloc_in_use'])}, free {_mib(node['malloc_free'])}"
+    )
+
+
+def memory_rows(node: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a kind; what rounds to nothing is left out."""
+    rows = [
+        {
+            "kind": row["kind"],
+            "count": row["count"] or None,
+            "KiB": round(row["bytes"] / 1024),
+            "bytes/session": row["per_session"] if node["sessions"] else None,
+        }
+        for row in node["kinds"]
+        if abs(row["bytes"]) >= 512
+    ]
+    total = {"kind": "grown since the start", "KiB": round(node["grown"] / 1024)}
+    if node["sessions"]:
+        total["bytes/session"] = round(node["grown"] / node["sessions"])
+    return [*rows, total]
+
+
+def _mib(size: int) -> str:
+    return f"{size / 1048576:.1f}"
+
+
 def digest_line(cluster: Mapping[str, Any]) -> str:
     """Whether the digests agree among the nodes that stand at the same positions."""
     digests = [node["digests"] for node in cluster["nodes"].values() if "digests" in node]
@@ -101,6 +142,10 @@ def is_well(cluster: Mapping[str, Any]) -> bool:
         and all(member["state"] == _ALIVE for member in node.get("members", []))
         for node in cluster["nodes"].values()
     )
+
+
+def all_answer(cluster: Mapping[str, Any]) -> bool:
+    return all("error" not in node for node in cluster["nodes"].values())
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ import gevent
 
 from xcluster.bus.messages import Origin
 from xcluster.node.admin.api import Api, Handler, Query, Unavailable
+from xcluster.node.admin.memory import Memory
 from xcluster.node.admin.metrics import Figures
 from xcluster.node.admin.report import Report
 from xcluster.node.admin.verify import Verify
@@ -30,6 +31,7 @@ class Desk:
         sessions: Sessions,
         calls: Calls,
         report: Report,
+        memory: Memory,
         objections: Callable[[], list[str]],
         counters: Callable[[], dict[str, dict[str, int]]],
         test_hooks: bool,
@@ -48,6 +50,7 @@ class Desk:
             ("digests", self._verify.digests),
             ("rows", self._verify.rows),
             ("sessions", report.sessions),
+            ("memory", memory.report),
             ("kick", self._kick),
         ):
             calls.serve(verb, function)
@@ -59,6 +62,7 @@ class Desk:
         private: dict[str, Handler] = {
             "GET /api/status": lambda query, body: report.status(),
             "GET /api/cluster": lambda query, body: {"nodes": self._everywhere("status", None)},
+            "GET /api/memory": lambda query, body: {"nodes": self._everywhere("memory", None)},
             "GET /api/verify": lambda query, body: self._verify.run(),
             "GET /api/sessions": self._all_sessions,
             "POST /api/sessions/kick": self._kick_everywhere,

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 TURN_ACCEPTS = 64
 FULL_PAUSE_S = 0.5  # how long a listener rests when no descriptor is left
+TELL_S = 60.0  # operators hear of refusals, or of a rest, at most so often
 
 
 class Gate:
@@ -31,16 +32,20 @@ class Gate:
         self._tokens: dict[str, tuple[float, float]] = {}
         self.count = 0
         self.refused = 0
+        self.resting = 0  # listeners that found no descriptor left, in spite of `most`
+        self._told_at = -TELL_S
 
     @property
     def is_full(self) -> bool:
-        return self.count >= self.most
+        return self.count >= self.most or self.resting > 0
 
     def enter(self, address: str) -> bool:
         """Count a new connection; False when it is one too many."""
         address = network(address)
         if not self._may(address):
             self.refused += 1
+            if self.is_full:
+                self._tell()
             return False
         self.count += 1
         self._open[address] += 1
@@ -60,6 +65,11 @@ class Gate:
             self._tokens.clear()
         self._tokens[address] = (max(tokens - 1.0, 0.0), now)
         return tokens >= 1.0
+
+    def _tell(self) -> None:
+        if self._turns.now - self._told_at >= TELL_S:
+            self._told_at = self._turns.now
+            log.warning("clients_refused", extra=kv(most=self.most, refused=self.refused))
 
     def leave(self, address: str) -> None:
         address = network(address)
@@ -100,6 +110,7 @@ class Listener:
         self._gate = gate
         self._turns = turns
         self._accepted = accepted
+        self._told_at = -TELL_S
         self._watcher = loop.io(self._sock.fileno(), 1)
 
     def start(self) -> None:
@@ -113,8 +124,7 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    log.warning("accept_paused", extra=kv(port=self.port, error=errno.errorcode[error.errno]))
-                    self._rest()
+                    self._rest(errno.errorcode[error.errno])
                     return
                 raise
             address = peer[0]
@@ -125,11 +135,17 @@ class Listener:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted(sock, address)
 
-    def _rest(self) -> None:
+    def _rest(self, error: str) -> None:
+        """Others of the process have taken the reserve; what has connected waits in the kernel."""
+        if self._turns.now - self._told_at >= TELL_S:
+            self._told_at = self._turns.now
+            log.warning("accept_paused", extra=kv(port=self.port, error=error))
+        self._gate.resting += 1
         self._watcher.stop()
         self._turns.after(FULL_PAUSE_S, self._go_on)
 
     def _go_on(self) -> None:
+        self._gate.resting -= 1
         if self._sock.fileno() >= 0:
             self._watcher.start(self._ready)
 

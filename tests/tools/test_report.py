@@ -6,7 +6,14 @@ import io
 import pytest
 from rich.console import Console
 
-from xcluster.tools.report import cluster_tables, digest_line, is_well, node_rows
+from xcluster.tools.report import (
+    all_answer,
+    cluster_tables,
+    digest_line,
+    is_well,
+    memory_tables,
+    node_rows,
+)
 from xcluster.tools.verify import difference_line
 
 NODE = {
@@ -75,3 +82,50 @@ def test_difference_names_node_table_and_key():
         {"node": "n1", "origin": "n2/3", "table": "sessions", "key": "a@b/c", "have": None, "want": "x"}
     )
     assert line == "n1: sessions of n2/3: a@b/c: have None, want x"
+
+
+MEMORY = {
+    "sessions": 2000,
+    "pss": 60 * 1048576,
+    "pss_at_start": 46 * 1048576,
+    "grown": 14 * 1048576,
+    "malloc_in_use": 15 * 1048576,
+    "malloc_free": 3 * 1048576,
+    "python_blocks": 300_000,
+    "kinds": [
+        {"kind": "connections", "count": 2000, "bytes": 8 * 1048576, "per_session": 4194},
+        {"kind": "lanes", "count": 8, "bytes": 500, "per_session": 0},
+        {"kind": "other", "count": 0, "bytes": 6 * 1048576, "per_session": 3145},
+    ],
+}
+
+
+def memory_drawn(answer):
+    file = io.StringIO()
+    Console(file=file, width=200).print(*memory_tables(answer), sep="\n")
+    return [" ".join(line.split()) for line in file.getvalue().splitlines()]
+
+
+def test_memory_is_shown_by_kind_with_what_the_kinds_add_up_to():
+    lines = memory_drawn({"nodes": {"n2": MEMORY, "n1": MEMORY}})
+    assert lines[0] == "n1: 60.0 MiB, 14.0 since the start; 2000 sessions; malloc 15.0, free 3.0"
+    assert lines[1:5] == [
+        "kind count KiB bytes/session",
+        "connections 2000 8192 4194",
+        "other 6144 3145",
+        "grown since the start 14336 7340",
+    ]
+    assert any(line.startswith("n2: ") for line in lines[5:])
+
+
+def test_memory_of_a_node_without_sessions_has_no_shares():
+    lines = memory_drawn({"nodes": {"n1": MEMORY | {"sessions": 0}}})
+    assert "connections 2000 8192" in lines
+    assert "grown since the start 14336" in lines
+
+
+def test_memory_of_a_node_that_does_not_answer_is_the_reason():
+    answer = {"nodes": {"n1": MEMORY, "n2": {"error": "TaskTimeout"}}}
+    assert "n2: TaskTimeout" in memory_drawn(answer)
+    assert not all_answer(answer)
+    assert all_answer({"nodes": {"n1": MEMORY}})
