@@ -1,6 +1,7 @@
 """What a client says of its own presence, and to whom (RFC 6121 §4)."""
 
 from collections.abc import Callable
+from functools import partial
 
 from xcluster.bus.messages import SessionUp
 from xcluster.node import presences
@@ -33,7 +34,6 @@ class Availability:
         route: Route,
         changed: Changed,
         became_available: Callable[[Session, CachedRoster], None],
-        spawn: Callable[..., object],
     ) -> None:
         self._exchange = exchange
         self._rosters = rosters
@@ -42,7 +42,6 @@ class Availability:
         self._route = route
         self._changed = changed
         self._became_available = became_available
-        self._spawn = spawn
 
     def received(self, session: Session, stanza: Stanza, to: Jid | None) -> None:
         """A client has sent presence; raises StanzaError."""
@@ -76,18 +75,15 @@ class Availability:
             self._changed(session, before)
             self._exchange.put(row(session))
             return
-        roster = self._rosters.peek(session.user)
-        if roster is not None:
-            self._first(session, kept, roster)
-        else:
-            session.line.hold()
-            self._spawn(self._load, session, stanza, kept)
+        session.line.hold()
+        self._rosters.load(session.user, partial(self._loaded, session, stanza, kept))
 
-    def _load(self, session: Session, stanza: Stanza, kept: bytes) -> None:
+    def _loaded(
+        self, session: Session, stanza: Stanza, kept: bytes, roster: Callable[[], CachedRoster]
+    ) -> None:
         try:
-            roster = self._rosters.get(session.user)
             if session.is_bound:
-                self._first(session, kept, roster)
+                self._first(session, kept, roster())
         except StoreError:
             session.send(
                 error_reply(stanza, "wait", "resource-constraint", "the store is away", to=session.jid)
@@ -109,7 +105,7 @@ class Availability:
                 presences.tell(directory, session, contact)
         for record in directory.resources(session.bare):
             if record.presence and record.jid != session.jid:
-                session.send(presences.available(record.presence, record.jid, session.bare))
+                session.send(presences.available(record.presence, record.jid).to(session.to))
         for request in roster.requests():
             session.send(request)
 

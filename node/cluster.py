@@ -23,6 +23,7 @@ from xcluster.shared.log import kv
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+LONE_TICK_S = 0.5  # of a cluster of one: nothing is early, nobody beats
 ACK_S = 0.02  # how soon a delayed acknowledgement goes out
 BEAT_S = 1.0
 WATCH_S = 2.5  # how long another node's heartbeat is watched before it is taken for dead
@@ -73,7 +74,7 @@ class Cluster:
             handlers = Handlers(self._received, self._heard, self._bus_said)
             self._sockets = Sockets(self._config.bus, handlers)
             self._sockets.open(self._exchange.me)
-        self._stops.append(self._turns.every(TICK_S, self._tick))
+        self._stops.append(self._turns.every(TICK_S if self.is_clustered else LONE_TICK_S, self._tick))
         self._beats = gevent.spawn(self.run_beat)
 
     def join(self) -> bool:

@@ -6,9 +6,9 @@ held back, in order; past a bound the client is no longer read.
 """
 
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import gevent
@@ -16,6 +16,7 @@ import gevent
 from xcluster.node.bucket import Bucket
 from xcluster.node.reception import Reception
 from xcluster.node.session import Session
+from xcluster.node.store.protocol import Account
 from xcluster.node.stream.errors import sasl_failure
 from xcluster.node.stream.negotiation import Negotiation
 from xcluster.node.stream.steps import (
@@ -71,7 +72,7 @@ class ClientConnection:
         self._reception = reception
         self._framer = Framer(reception.pool, reception.config.c2s.max_stanza_bytes_unauthenticated)
         self._negotiation: Negotiation | None = reception.negotiation(connection.address)
-        self._held: deque[Event] = deque()
+        self._held: deque[Event] | tuple[()] = ()  # even an empty deque takes 700 bytes
         self._held_bytes = 0  # read since something was held
         self._holds = 0
         self._is_draining = False
@@ -99,6 +100,9 @@ class ClientConnection:
     def write(self, data: bytes) -> None:
         self.connection.write(data)
 
+    def write_later(self, data: bytes) -> None:
+        self.connection.write_later(data)
+
     def end(self, condition: str, text: str = "") -> None:
         """Close the stream with an error (RFC 6120 §4.9)."""
         if self._is_ended:
@@ -123,7 +127,7 @@ class ClientConnection:
         """The stream is over: the session ends now, the socket when everything is written."""
         self._is_ended = True
         self._framer.close()
-        self._held.clear()
+        self._held = ()
         session, self.session = self.session, None
         if session is not None:
             self._reception.ended(session, reason)
@@ -138,7 +142,7 @@ class ClientConnection:
         if self._bucket is not None:
             self._throttle(len(data), len(events))
         if self._holds or self._held:
-            self._held.extend(events)
+            self._hold_back(events)
             self._held_bytes += len(data)
             if len(self._held) > MAX_HELD or self._held_bytes > MAX_HELD_BYTES:
                 self.connection.pause()
@@ -162,7 +166,7 @@ class ClientConnection:
     def closed(self, reason: str) -> None:
         self._is_ended = True
         self._framer.close()
-        self._held.clear()
+        self._held = ()
         session, self.session = self.session, None
         if session is not None:
             self._reception.ended(session, reason)
@@ -173,7 +177,7 @@ class ClientConnection:
     def _take(self, events: Sequence[Event]) -> None:
         for index, event in enumerate(events):
             if index == TURN_EVENTS:
-                self._held.extend(events[index:])
+                self._hold_back(events[index:])
                 self._go_on_later()
                 return
             try:
@@ -186,8 +190,14 @@ class ClientConnection:
             if self._is_ended:
                 return
             if self._holds:
-                self._held.extend(events[index + 1 :])
+                self._hold_back(events[index + 1 :])
                 return
+
+    def _hold_back(self, events: Sequence[Event]) -> None:
+        if self._held:
+            self._held.extend(events)
+        elif events:
+            self._held = deque(events)
 
     def _go_on_later(self) -> None:
         self.hold()
@@ -207,6 +217,7 @@ class ClientConnection:
         finally:
             self._is_draining = False
         if not self._held and not self._holds:
+            self._held = ()
             self._held_bytes = 0
             self.connection.resume()
 
@@ -265,12 +276,14 @@ class ClientConnection:
             self._leave("too many failed log-ins")
 
     def _look_up(self, step: LookUp, more: bool) -> None:
-        self._wait(self._run_look_up, step)
+        self.hold()
+        looked_up = partial(self._looked_up, step.user)
+        self._reception.store.ask_account(step.user, partial(self._run_wait, looked_up))
 
-    def _run_look_up(self, step: LookUp) -> Step:
+    def _looked_up(self, user: str, account: Callable[[], Account | None]) -> Step:
         assert self._negotiation is not None
-        self._reception.check_log_in(step.user, self.address)
-        return self._negotiation.looked_up(self._reception.store.account(step.user))
+        self._reception.check_log_in(user, self.address)
+        return self._negotiation.looked_up(account())
 
     def _derive(self, step: Derive, more: bool) -> None:
         assert self._negotiation is not None
@@ -294,10 +307,11 @@ class ClientConnection:
         self.hold()
         gevent.spawn(self._run_wait, work, step)
 
-    def _run_wait(self, work: Callable[[Any], Step], step: Step) -> None:
+    def _run_wait(self, work: Callable[[Any], Step], argument: Any) -> None:
+        """Go on with what was waited for: in a greenlet, or called back by the store."""
         try:
             try:
-                done = work(step)
+                done = work(argument)
             except AuthError as error:
                 assert self._negotiation is not None
                 done = self._negotiation.refused(error.condition, error.text)
@@ -327,11 +341,6 @@ class ClientConnection:
         self._negotiation = None
         self.session = session
         self._reception.bound(session)
-
-
-def random(count: int) -> bytes:
-    """Random bytes for stream ids and nonces."""
-    return os.urandom(count)
 
 
 _STEPS: dict[type, Callable[[ClientConnection, Any, bool], None]] = {

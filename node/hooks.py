@@ -4,7 +4,8 @@ A feature is a subclass of `Feature`, one module each in node/features, listed t
 hooks that it needs, marks its IQ handlers with `@iq`, names what it adds to disco, and gets what it uses through
 its constructor. A public method that is neither a hook nor marked (`@iq`, `@service`) is refused when the class
 is defined, so that a misspelt hook can't go unnoticed. Hooks run in the loop and must not wait; a handler marked
-`waits=True` runs in a greenlet and may call the store.
+`waits=True` runs in a greenlet and may call the store; one marked `later=True` answers by a callback, which costs
+no greenlet.
 """
 
 from collections.abc import Callable
@@ -39,6 +40,7 @@ class IqHandler(NamedTuple):
     name: str  # namespace}localname of the payload
     at: tuple[str, ...]
     waits: bool
+    later: bool
 
 
 class Request(msgspec.Struct, gc=False):
@@ -55,14 +57,26 @@ class Request(msgspec.Struct, gc=False):
         return stanzas.tree(self.stanza.raw)[0]
 
 
+# Takes what makes the payload, or raises StanzaError or StoreError, when it is called.
+Reply = Callable[[Callable[[], bytes]], None]
+
+
 def iq(
-    type: str, namespace: str, element: str, at: tuple[str, ...] = (SERVER,), waits: bool = False
+    type: str,
+    namespace: str,
+    element: str,
+    at: tuple[str, ...] = (SERVER,),
+    *,
+    waits: bool = False,
+    later: bool = False,
 ) -> Callable[[_Handler], _Handler]:
-    """Mark a method as the handler of IQs of this type whose payload is this element."""
+    """Mark a method as the handler of IQs of this type whose payload is this element.
+
+    `waits`: it runs in a greenlet. `later`: it gets a `Reply` besides the request, and calls it once."""
 
     def mark(handler: _Handler) -> _Handler:
         marks = getattr(handler, "iq_handlers", ())
-        handler.iq_handlers = (*marks, IqHandler(type, f"{namespace}}}{element}", at, waits))  # type: ignore[attr-defined]
+        handler.iq_handlers = (*marks, IqHandler(type, f"{namespace}}}{element}", at, waits, later))  # type: ignore[attr-defined]
         return handler
 
     return mark

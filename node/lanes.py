@@ -128,11 +128,11 @@ class Lanes:
         parcel.since = now
         key = (parcel.sender or parcel.from_, parcel.to.bare)
         lane = self._lanes.get(key)
-        if lane is None:
+        if lane is None or not (lane.queue or lane.keeping or lane.kept_at):
             records = router.targets(self.directory, parcel.kind, parcel.type, parcel.to)
-            is_here = len(records) == 1 and records[0].origin == self.directory.me
-            if is_here and self.effects.deliver(records[0].counter, parcel):
+            if len(records) == 1 and self._go_straight(parcel, lane, key, records[0]):
                 return  # the way of most stanzas
+        if lane is None:
             lane = self._lanes[key] = _Lane(key)
         if lane.queue:
             if len(lane.queue) >= MAX_QUEUE:
@@ -146,6 +146,27 @@ class Lanes:
         else:
             lane.queue.append(parcel)
             self._wait(lane)
+
+    def _go_straight(
+        self, parcel: Parcel, lane: _Lane | None, key: tuple[int | str, str], record: Record
+    ) -> bool:
+        """Give it to its one session when nothing may overtake anything; else False, and nothing is done."""
+        origin = record.origin
+        if origin == self.directory.me:
+            return lane is None and self.effects.deliver(record.counter, parcel)
+        sids = ((origin, record.counter),)
+        if lane is None:
+            lane = _Lane(key)
+        elif any(targets != sids for _, _, targets in lane.pending):
+            return False
+        if not self.transit.accepts(origin):
+            return False
+        parcel.hopes = 1
+        self._send(parcel, lane, origin, [record.counter], sids)
+        if not parcel.hopes:
+            return False
+        self._lanes[key] = lane
+        return True
 
     # waiting and waking
 

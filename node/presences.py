@@ -4,6 +4,8 @@ The directory keeps what a client broadcast without from, to, id and type: the s
 says just the same, so that they are stored once. What each contact gets is that with `from` and `to`.
 """
 
+from typing import NamedTuple
+
 from xcluster.node.directory import Directory
 from xcluster.node.session import Session
 from xcluster.shared.errors import StanzaError
@@ -25,19 +27,28 @@ def normalised(stanza: Stanza, lang: bytes) -> bytes:
     return raw
 
 
-def available(kept: bytes, from_: str, to: str) -> bytes:
-    """The stanza that a contact gets."""
-    return _TAG + attribute("from", from_) + attribute("to", to) + kept[len(_TAG) :]
+class Told(NamedTuple):
+    """A stanza that many get: all but the `to` (Session.to) between the two parts."""
+
+    head: bytes
+    tail: bytes
+
+    def to(self, to: bytes) -> bytes:
+        return self.head + to + self.tail
+
+
+def available(kept: bytes, from_: str) -> Told:
+    """What contacts get."""
+    return Told(_TAG + attribute("from", from_), kept[len(_TAG) :])
 
 
 def tell(directory: Directory, session: Session, contact: str) -> None:
     """Give a session the presence of all available resources of a contact."""
     for record in directory.resources(contact):
         if record.presence:
-            session.send(available(record.presence, record.jid, session.bare))
+            session.send(available(record.presence, record.jid).to(session.to))
 
 
-def unavailable(kept: bytes, from_: str, to: str) -> bytes:
-    """The stanza that tells a contact of the end; `kept` is b"" when none was sent."""
-    head = _TAG + attribute("from", from_) + attribute("to", to) + b" type='unavailable'"
-    return head + (kept or PLAIN)[len(_TAG) :]
+def unavailable(kept: bytes, from_: str) -> Told:
+    """What tells contacts of the end; `kept` is b"" when none was sent."""
+    return Told(_TAG + attribute("from", from_), b" type='unavailable'" + (kept or PLAIN)[len(_TAG) :])

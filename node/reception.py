@@ -14,6 +14,7 @@ from xcluster.node.exchange import Exchange
 from xcluster.node.failures import Failures, network
 from xcluster.node.hooks import Feature
 from xcluster.node.inbound import Inbound
+from xcluster.node.noise import Noise
 from xcluster.node.passwords import Passwords
 from xcluster.node.registrar import Registrar
 from xcluster.node.session import Line, Session, Sessions
@@ -62,6 +63,7 @@ class Reception:
         self.pool = ParserPool(max_depth=config.c2s.max_depth)
         self.counters = {"bound": 0, "ended": 0, "conflicts": 0, "login_failures": 0}
         self.connections: dict[Line, None] = {}
+        self._noise = Noise()
         self._unbound: dict[Line, float] = {}  # connections without a session, since when, oldest first
         self._exchange = exchange
         self._sessions = sessions
@@ -81,7 +83,7 @@ class Reception:
         local = is_loopback(address)
         return Negotiation(
             self._policy,
-            secrets.token_bytes,
+            self._noise,
             tls_required=c2s.require_tls and not local,
             plain_without_tls=c2s.plain_without_tls and local,
         )

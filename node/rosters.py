@@ -4,10 +4,13 @@ Local with invalidation (design.md §6): every change of a roster is announced t
 Capped in bytes by roster.cache_bytes.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 
-from xcluster.node.cache import Cache
-from xcluster.node.store.protocol import Roster, RosterItem, Store
+from xcluster.node.cache import Cache, Token
+from xcluster.node.store.protocol import Roster, RosterItem, Store, Then
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Roster)
@@ -56,6 +59,24 @@ class Rosters:
         roster = self._store.roster(user)
         self.cache.put(user, _encoder.encode(roster), token)
         return _cached(roster)
+
+    def load(self, user: str, then: Then[CachedRoster]) -> None:
+        """The same by callback, for many log-ins at once; at once when it is here."""
+        cached = self.peek(user)
+        if cached is not None:
+            then(lambda: cached)
+        else:
+            self._store.ask_roster(user, partial(self._loaded, user, self.cache.begin(user), then))
+
+    def _loaded(
+        self, user: str, token: Token, then: Then[CachedRoster], answer: Callable[[], Roster]
+    ) -> None:
+        def keep() -> CachedRoster:
+            roster = answer()
+            self.cache.put(user, _encoder.encode(roster), token)
+            return _cached(roster)
+
+        then(keep)
 
     def invalidate(self, user: str) -> None:
         self.cache.invalidate(user)

@@ -13,6 +13,9 @@ class Line(Protocol):
     def write(self, data: bytes) -> None:
         """Send; collected and written once a loop turn."""
 
+    def write_later(self, data: bytes) -> None:
+        """Send with the next `write`, or within a moment (c2s.presence_delay_ms)."""
+
     def end(self, condition: str, text: str = "") -> None:
         """Close the stream with an error."""
 
@@ -49,6 +52,7 @@ class Session:
         "presence",
         "priority",
         "stamp",
+        "to",
         "user",
     )
 
@@ -63,6 +67,7 @@ class Session:
         self.generation = generation
         self.bound_at = now
         self.stamp = attribute("from", jid.full)  # what every stanza of the client leaves with
+        self.to = attribute("to", jid.bare)  # ... and what contacts' presence comes with
         self.lang = attribute("xml:lang", lang)  # ... unless the stanza has one (RFC 6120 §8.1.5)
         self.is_bound = True  # False once it has ended
         self.presence = b""  # what it broadcasts while available
@@ -78,6 +83,10 @@ class Session:
     def send(self, data: bytes) -> None:
         """Give the client a stanza."""
         self.line.write(data)
+
+    def tell(self, data: bytes) -> None:
+        """Give the client a stanza for which nobody waits: what becomes of its contacts' presence."""
+        self.line.write_later(data)
 
 
 class Sessions:

@@ -8,6 +8,7 @@ gets better and worse when they grow; a test compares it with this module.
 import ipaddress
 import tomllib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,7 @@ class C2s(Section):
     max_stanza_bytes_unauthenticated: int = 10_000  # one element before it
     max_depth: int = 100  # nesting of elements in one stanza
     max_output_bytes: int = 4_194_304  # unsent bytes for a client that does not read
+    presence_delay_ms: int = 100  # how long contacts' presence may wait for company; more: fewer system calls
     negotiation_timeout_s: float = 30.0  # from accept to resource binding
     idle_ping_s: float = 120.0  # silence after which a client is pinged (XEP-0199)
     idle_timeout_s: float = 30.0  # silence after that ping until it is cut
@@ -310,6 +312,7 @@ def _check_address(key: str, address: str) -> None:
         raise ConfigError(key, address, "write HOST:PORT, for instance 0.0.0.0:5222")
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(endpoint: str) -> bool:
     """Whether an IP address, or an endpoint or HOST:PORT, can be reached from this machine only."""
     if endpoint.startswith("ipc://"):

@@ -11,6 +11,7 @@ stream header is unbound here, so no slice of bytes depends on one.
 
 import re
 import secrets
+from functools import lru_cache
 from pyexpat import ExpatError, ParserCreate, XMLParserType, errors
 from typing import TypeAlias
 
@@ -21,6 +22,8 @@ from xcluster.shared.errors import StreamError
 from xcluster.shared.stanza import Mark, Stanza
 
 MAX_BYTES = 65_536  # a parser fed more is retired at the next stanza boundary: at most 2 MiB of names
+KNOWN_HEADERS = 512  # stream headers remembered, of at most MAX_KNOWN_HEADER bytes each
+MAX_KNOWN_HEADER = 512
 MAX_FREE = 16  # parsers kept for the next stanza; more are needed only while many stanzas are incomplete
 
 WHITESPACE = b" \t\r\n"
@@ -44,7 +47,7 @@ _CONDITIONS = {
 }
 
 
-class StreamHeader(msgspec.Struct, gc=False):
+class StreamHeader(msgspec.Struct, frozen=True, gc=False):
     """The opening tag of a stream; `attributes` has all of them."""
 
     to: str | None
@@ -232,7 +235,15 @@ class ParserPool:
 
 
 def read_header(data: bytes, namespace: str) -> StreamHeader:
-    """The stream header, of the bytes up to the end of its tag. Raises StreamError."""
+    """The stream header, of the bytes up to the end of its tag. Raises StreamError.
+
+    A domain's clients say much the same, twice a log-in: what was read is remembered."""
+    if len(data) > MAX_KNOWN_HEADER:
+        return _read_header(data, namespace)
+    return _known_header(data, namespace)
+
+
+def _read_header(data: bytes, namespace: str) -> StreamHeader:
     found: list[dict[str, str]] = []
     default: list[str | None] = []
 
@@ -268,6 +279,9 @@ def read_header(data: bytes, namespace: str) -> StreamHeader:
         raise StreamError("bad-namespace-prefix")
     get = found[0].get
     return StreamHeader(get("to"), get("from"), get("version"), get(_LANG), get("id"), found[0])
+
+
+_known_header = lru_cache(maxsize=KNOWN_HEADERS)(_read_header)
 
 
 def find_marks(raw: bytes) -> tuple[Mark, ...]:

@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from xcluster.bus.messages import Delta, OfflineWaiting, Origin
 from xcluster.node.directory import Directory, Record, bare
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 500
 MAX_LATELY = 100_000  # users for whom a message was stored lately; beyond: only the poll finds their rows
+REST_S = 0.01  # between the starts of two commits
 RETRY_S = (0.1, 2.0)  # first and longest pause while the store is away
 _CHAT_STATES = "http://jabber.org/protocol/chatstates}"
 _THREAD = "jabber:client}thread"
@@ -65,6 +67,7 @@ class Offline(Feature):
         self._wall = wall
         self._queue: deque[tuple[OfflineRow, Parcel | None, Callable[[], None] | None]] = deque()
         self._is_writing = False
+        self._rest_until = 0.0
         self._seen = 0  # cursor of the poll
         self._poll_at = 0.0
         self._is_polling = False
@@ -104,9 +107,13 @@ class Offline(Feature):
             self._spawn(self._run_writer)
 
     def _run_writer(self) -> None:
-        """Commit what has collected, in order, until nothing is left."""
+        """Commit what has collected, in order, until nothing is left; a moment apart, so that it is more."""
         pause_s = RETRY_S[0]
         while self._queue:
+            rest_s = self._rest_until - self._wall()
+            if rest_s > 0:
+                self._sleep(min(rest_s, REST_S))  # a wall clock may jump
+            self._rest_until = self._wall() + REST_S
             batch = [self._queue[index] for index in range(min(BATCH, len(self._queue)))]
             try:
                 answers = self._store.add_offline(
@@ -181,7 +188,19 @@ class Offline(Feature):
     def fetch(self, session: Session) -> None:
         """What is stored goes to the session before anything that comes from now on."""
         session.intake.fetch()
-        self._spawn(self._run_fetch, session)
+        # A look first: it costs no transaction, and waits for nobody who holds the database's lock. It is made
+        # when this turn is over: what is committed after it finds this session in the directory (`_wake`).
+        self._store.ask_offline(session.user, partial(self._looked, session))
+
+    def _looked(self, session: Session, count: Callable[[], int]) -> None:
+        try:
+            has_some = count() > 0
+        except StoreError:
+            has_some = True  # perhaps: `_run_fetch` asks until the store is back
+        if has_some:
+            self._spawn(self._run_fetch, session)
+        elif session.is_bound:
+            self._hand_over(session, [])
 
     def _run_fetch(self, session: Session) -> None:
         pause_s = RETRY_S[0]
@@ -190,10 +209,7 @@ class Offline(Feature):
         while session.is_bound:
             live = [str(record.sid) for record in self._directory.resources(session.bare)]
             try:
-                # A look first: it costs no transaction, and waits for nobody who holds the database's lock.
-                # What is committed after it finds this session in the directory (`_wake`).
-                if self._store.count_offline(session.user):
-                    rows = self._store.take_offline(session.user, holder, [holder, *live])
+                rows = self._store.take_offline(session.user, holder, [holder, *live])
                 break
             except StoreError as error:
                 log.warning("offline_read_delayed", extra=kv(jid=session.jid, error=error))
@@ -203,13 +219,16 @@ class Offline(Feature):
             if rows:
                 self._free(holder)
             return
+        self._hand_over(session, rows)
+        if rows:
+            self.counters["flushed"] += len(rows)
+            self._run_drop(session.user, [row.identity for row in rows])
+
+    def _hand_over(self, session: Session, rows: list[OfflineRow]) -> None:
         domain = self._config.server.domain
         stanzas = [(row.identity, with_delay(row.stanza, domain, _stamp(row.stored_at))) for row in rows]
         for raw in session.intake.fetched(stanzas):
             session.send(raw)
-        if rows:
-            self.counters["flushed"] += len(rows)
-            self._run_drop(session.user, [row.identity for row in rows])
 
     def _holder(self, session: Session) -> str:
         me = self._directory.me

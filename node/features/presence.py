@@ -24,8 +24,9 @@ class Presence(Feature):
     def record_changed(self, old: Record | None, new: Record | None, farewell: bytes) -> None:
         if new is not None and new.presence:
             if old is None or old.presence != new.presence or old.counter != new.counter:
+                told = presences.available(new.presence, new.jid)
                 for session in self._audience(new.jid):
-                    session.send(presences.available(new.presence, new.jid, session.bare))
+                    session.tell(told.to(session.to))
         elif old is not None and (old.presence or (old.jid in self._directed and not _is_same(old, new))):
             self._withdraw(old, farewell)
 
@@ -42,8 +43,9 @@ class Presence(Feature):
             session = self._sessions.get(counter)
             if session is not None and session not in audience:
                 audience.append(session)
+        told = presences.unavailable(farewell, old.jid)
         for session in audience:
-            session.send(presences.unavailable(farewell, old.jid, session.bare))
+            session.tell(told.to(session.to))
 
     @service
     def directed(self, session: Session, from_: str, is_available: bool) -> None:

@@ -7,13 +7,14 @@ and adjusts whom the session sees. A lost announcement is made good by the next,
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from sys import intern
 
 from xcluster.bus.messages import Delta, Origin, RosterChanged
 from xcluster.node import presences
 from xcluster.node.contacts import Contacts
 from xcluster.node.directory import INTERESTED, Directory
-from xcluster.node.hooks import OWN, Feature, Request, Xep, iq, service
+from xcluster.node.hooks import OWN, Feature, Reply, Request, Xep, iq, service
 from xcluster.node.rosters import CachedRoster, Rosters
 from xcluster.node.session import Session, Sessions
 from xcluster.node.store.protocol import RosterItem, Store
@@ -22,7 +23,7 @@ from xcluster.shared import ns
 from xcluster.shared.errors import StanzaError, StoreError
 from xcluster.shared.jid import JidError, parse
 from xcluster.shared.log import kv
-from xcluster.shared.stanza import Stanza, attribute, escape, iq_set, tree
+from xcluster.shared.stanza import Stanza, escape, iq_set, tree
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ MAX_NAME = 1023  # bytes of a contact's name, or of a group (RFC 6121 §2.3.3: t
 MAX_GROUPS = 50
 MAX_DIGITS = 18  # of a version: more don't fit a row
 RETRY_S = 1.0
+
+Answer = Callable[[], CachedRoster]
 
 
 class Roster(Feature):
@@ -65,25 +68,39 @@ class Roster(Feature):
     def stream_features(self) -> bytes:
         return f"<ver xmlns='{ns.ROSTER_VERSIONING}'/><sub xmlns='{ns.PRE_APPROVAL}'/>".encode()
 
-    @iq("get", ns.ROSTER, "query", at=(OWN,), waits=True)
-    def get(self, request: Request) -> bytes:
+    @iq("get", ns.ROSTER, "query", at=(OWN,), later=True)
+    def get(self, request: Request, reply: Reply) -> None:
         """RFC 6121 §2.1.3; with a version that the server remembers only what changed (§2.6.3)."""
-        session = request.session
-        known = _version(request.payload.get("ver"))
-        roster = self._rosters.get(session.user)
+        # Most ask without a version, and need not be parsed once more.
+        known = _version(request.payload.get("ver")) if b"ver" in request.stanza.raw else None
+        self._rosters.load(request.session.user, partial(self._got, request.session, known, reply))
+
+    def _got(self, session: Session, known: int | None, reply: Reply, roster: Answer) -> None:
+        if known:
+            self._spawn(reply, partial(self._news, session, known, roster))
+        else:
+            reply(partial(self._whole, session, roster))
+
+    def _whole(self, session: Session, answer: Answer) -> bytes:
+        roster = answer()
         session.flags |= INTERESTED
         self._knows(session, roster.version)
-        if known is not None:
-            if known == roster.version:
-                return b""
-            changes = self._store.roster_since(session.user, known) if known else None
-            if changes is not None:
-                self._knows(session, changes.version, anew=True)
-                self._push_after(session, changes.items, known)
-                return b""
-        items = b"".join(map(_item, roster.listed()))
-        ver = attribute("ver", str(roster.version))
-        return b"".join((b"<query xmlns='jabber:iq:roster'", ver, b">", items, b"</query>"))
+        items = "".join(map(_item, roster.listed()))
+        return f"<query xmlns='jabber:iq:roster' ver='{roster.version}'>{items}</query>".encode()
+
+    def _news(self, session: Session, known: int, answer: Answer) -> bytes:
+        """Waits for the store unless nothing has changed."""
+        roster = answer()
+        session.flags |= INTERESTED
+        self._knows(session, roster.version)
+        if known == roster.version:
+            return b""
+        changes = self._store.roster_since(session.user, known)
+        if changes is None:
+            return self._whole(session, lambda: roster)
+        self._knows(session, changes.version, anew=True)
+        self._push_after(session, changes.items, known)
+        return b""
 
     def _push_after(self, session: Session, items: Iterable[RosterItem], version: int) -> None:
         """Push behind the result, which is written in this same turn."""
@@ -226,13 +243,12 @@ class Roster(Feature):
         elif self._watchers.discard(session, contact):
             for record in self._directory.resources(contact):
                 if record.presence:
-                    session.send(presences.unavailable(b"", record.jid, session.bare))
+                    session.send(presences.unavailable(b"", record.jid).to(session.to))
 
     def _push(self, session: Session, item: RosterItem) -> bytes:
         """RFC 6121 §2.1.6."""
         self._pushes += 1
-        ver = attribute("ver", str(item.version))
-        query = b"".join((b"<query xmlns='jabber:iq:roster'", ver, b">", _item(item), b"</query>"))
+        query = f"<query xmlns='jabber:iq:roster' ver='{item.version}'>{_item(item)}</query>".encode()
         return iq_set(f"push{self._pushes}", query, to=session.jid)
 
 
@@ -255,25 +271,14 @@ def _version(text: str | None) -> int | None:
     return int(text)
 
 
-def _item(item: RosterItem) -> bytes:
+def _item(item: RosterItem) -> str:
     """One <item/> (RFC 6121 §2.1.2)."""
-    head = (
-        b"<item jid='"
-        + escape(item.contact).encode()
-        + b"' subscription='"
-        + item.subscription.encode()
-        + b"'"
-    )
-    if item.name:
-        head += attribute("name", item.name)
-    if item.ask:
-        head += b" ask='subscribe'"
-    if item.approved:
-        head += b" approved='true'"
-    if not item.groups:
-        return head + b"/>"
+    name = f" name='{escape(item.name)}'" if item.name else ""
+    ask = " ask='subscribe'" if item.ask else ""
+    approved = " approved='true'" if item.approved else ""
     groups = "".join(f"<group>{escape(group)}</group>" for group in item.groups)
-    return head + b">" + groups.encode() + b"</item>"
+    head = f"<item jid='{escape(item.contact)}' subscription='{item.subscription}'{name}{ask}{approved}"
+    return f"{head}>{groups}</item>" if groups else f"{head}/>"
 
 
 def _check(name: str, groups: tuple[str, ...]) -> None:

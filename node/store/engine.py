@@ -1,13 +1,15 @@
 """The threads of one store in one process: one writer, some readers, bounded queues (I/O).
 
-A call may come from any greenlet of any thread; it waits in the mailbox of its own hub. Nothing of the
-database ever runs on the hub. The threads are native ones: nothing here needs gevent's monkey patching.
+A call may come from any greenlet of any thread; it waits in the mailbox of its own hub, or is called back by
+it (`ask`). Nothing of the database ever runs on the hub. The threads are native ones: nothing here needs
+gevent's monkey patching.
 """
 
 import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -15,7 +17,9 @@ import gevent
 
 from xcluster.node.store import schema
 from xcluster.node.store.connection import Connection, Verb
+from xcluster.node.store.gather import Gatherer
 from xcluster.node.store.mailbox import Mailbox, Operation
+from xcluster.node.store.protocol import Then
 from xcluster.node.store.worker import Worker
 from xcluster.shared.config import Store as Settings
 from xcluster.shared.errors import StoreError
@@ -36,8 +40,8 @@ class Engine:
     ) -> None:
         self._connect = connect
         self._settings = settings
-        self._writes: SimpleQueue[Operation | None] = SimpleQueue()
-        self._reads: SimpleQueue[Operation | None] = SimpleQueue()
+        self._writes: SimpleQueue[list[Operation] | None] = SimpleQueue()
+        self._reads: SimpleQueue[list[Operation] | None] = SimpleQueue()
         self._local = threading.local()
         self._process = 0  # 0: not open
         batch, retry_s = settings.max_batch, settings.retry_s
@@ -82,6 +86,7 @@ class Engine:
         mailbox: Mailbox | None = getattr(self._local, "mailbox", None)
         if mailbox is not None:
             mailbox.close()  # those of other threads belong to their hubs, and go with them
+            self._local.gatherer.close()
 
     @property
     def healthy(self) -> bool:
@@ -93,15 +98,34 @@ class Engine:
     def read(self, verb: Verb[T], *call: Any) -> T:
         return self._do(self._reads, verb, call, 1)
 
-    def _do(self, queue: "SimpleQueue[Operation | None]", verb: Verb[T], call: Any, rows: int) -> T:
-        if self._process != os.getpid():
-            raise StoreError("the store is not open in this process")
+    def ask(self, verb: Verb[T], *call: Any, then: Then[T]) -> None:
+        """Read, together with what others ask for; `then` is called back from the loop, or at once when
+        it can't be asked."""
+        try:
+            operation = self._operation(verb, call, 1)
+            self._local.gatherer.add(operation)
+        except StoreError as error:
+            then(partial(_fail, error))
+        else:
+            operation.mailbox.call_back(operation, partial(then, operation.result))
+
+    def _do(self, queue: "SimpleQueue[list[Operation] | None]", verb: Verb[T], call: Any, rows: int) -> T:
+        operation = self._operation(verb, call, rows)
         if queue.qsize() >= self._settings.queue:
             raise StoreError("too many operations are waiting for the store")
+        queue.put([operation])
+        answer: T = operation.mailbox.wait(operation)
+        return answer
+
+    def _operation(self, verb: Verb[Any], call: Any, rows: int) -> Operation:
+        if self._process != os.getpid():
+            raise StoreError("the store is not open in this process")
         mailbox = getattr(self._local, "mailbox", None)
         if mailbox is None:
             mailbox = self._local.mailbox = Mailbox()
-        operation = Operation(verb, call, rows, time.monotonic() + self._settings.timeout_s, mailbox)
-        queue.put(operation)
-        answer: T = mailbox.wait(operation)
-        return answer
+            self._local.gatherer = Gatherer(self._reads, self._settings.queue)
+        return Operation(verb, call, rows, time.monotonic() + self._settings.timeout_s, mailbox)
+
+
+def _fail(error: StoreError) -> Any:
+    raise error

@@ -1,6 +1,7 @@
 """MemoryStore: the double that ships, for tests and the simulation. Pure: `clock` says what time it is."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 
@@ -14,6 +15,7 @@ from xcluster.node.store.protocol import (
     RosterChange,
     RosterItem,
     RosterOutcome,
+    Then,
 )
 from xcluster.shared.errors import StoreError
 
@@ -84,6 +86,9 @@ class MemoryStore:
     def account(self, user: str) -> Account | None:
         self._reach()
         return self._accounts.get(user)
+
+    def ask_account(self, user: str, then: Then[Account | None]) -> None:
+        then(partial(self.account, user))
 
     def create_account(self, account: Account) -> bool:
         self._reach()
@@ -160,6 +165,9 @@ class MemoryStore:
         self._reach()
         sheet = self._sheets.get(user)
         return Roster() if sheet is None else Roster(sheet.version, tuple(sheet.present()))
+
+    def ask_roster(self, user: str, then: Then[Roster]) -> None:
+        then(partial(self.roster, user))
 
     def roster_since(self, user: str, version: int) -> Roster | None:
         self._reach()
@@ -280,6 +288,9 @@ class MemoryStore:
     def count_offline(self, user: str) -> int:
         self._reach()
         return len(self._present(user))
+
+    def ask_offline(self, user: str, then: Then[int]) -> None:
+        then(partial(self.count_offline, user))
 
     def sweep(self, now: float) -> None:
         self._reach()

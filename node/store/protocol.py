@@ -2,15 +2,20 @@
 
 Three stores speak it: `sqlite` and `postgres`, which work in threads of their own, and `memory`, the
 double that ships. A method may yield to the loop (never call one from a loop callback: use a greenlet) and
-raises `StoreError` when the database could not do it now; whoever can wait tries again.
+raises `StoreError` when the database could not do it now; whoever can wait tries again. The `ask_` methods may
+be called from anywhere: what was read is called back from the loop.
 
 Users are named by their prepared localpart, contacts by their bare JID, times are seconds since 1970.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
+# Is called once, with what returns the answer or raises StoreError. It must not wait.
+Then = Callable[[Callable[[], T]], None]
 
 
 class ScramKey(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -116,6 +121,8 @@ class Store(Protocol):
 
     def account(self, user: str) -> Account | None: ...
 
+    def ask_account(self, user: str, then: Then[Account | None]) -> None: ...
+
     def create_account(self, account: Account) -> bool:
         """False when the user exists."""
 
@@ -146,6 +153,8 @@ class Store(Protocol):
 
     def roster(self, user: str) -> Roster:
         """Without tombstones; empty (version 0) for somebody who has none."""
+
+    def ask_roster(self, user: str, then: Then[Roster]) -> None: ...
 
     def roster_since(self, user: str, version: int) -> Roster | None:
         """Only what changed after `version`, tombstones included, by version.
@@ -188,6 +197,9 @@ class Store(Protocol):
         The number grows, and means nothing else: it is no `OfflineRow.row`. A user may be named twice."""
 
     def count_offline(self, user: str) -> int: ...
+
+    def ask_offline(self, user: str, then: Then[int]) -> None:
+        """How many rows the user has."""
 
     def sweep(self, now: float) -> None:
         """Forget tombstones, notices (1 h) and dead nodes' rows (1 day) that are too old."""

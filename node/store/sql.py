@@ -18,6 +18,7 @@ from xcluster.node.store.protocol import (
     Roster,
     RosterChange,
     RosterOutcome,
+    Then,
 )
 
 _CHUNK_S = 0.04  # how long provision may keep others from writing at a time
@@ -48,6 +49,9 @@ class SqlStore:
 
     def account(self, user: str) -> Account | None:
         return self.engine.read(sql_accounts.account, user)
+
+    def ask_account(self, user: str, then: Then[Account | None]) -> None:
+        self.engine.ask(sql_accounts.account, user, then=then)
 
     def create_account(self, account: Account) -> bool:
         return self.engine.write(sql_accounts.create_account, account)
@@ -96,6 +100,9 @@ class SqlStore:
     def roster(self, user: str) -> Roster:
         return self.engine.read(sql_rosters.roster, user)
 
+    def ask_roster(self, user: str, then: Then[Roster]) -> None:
+        self.engine.ask(sql_rosters.roster, user, then=then)
+
     def roster_since(self, user: str, version: int) -> Roster | None:
         return self.engine.read(sql_rosters.roster_since, user, version)
 
@@ -126,6 +133,9 @@ class SqlStore:
 
     def count_offline(self, user: str) -> int:
         return self.engine.read(sql_offline.count_offline, user)
+
+    def ask_offline(self, user: str, then: Then[int]) -> None:
+        self.engine.ask(sql_offline.count_offline, user, then=then)
 
     def sweep(self, now: float) -> None:
         while self.engine.write(sql_offline.sweep_offline, now - self._dedupe_s):

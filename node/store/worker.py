@@ -25,12 +25,12 @@ _BUSY_PAUSE_S = 0.02  # times 0.5 to 1.5
 
 
 class Worker:
-    """One thread and its connection. `None` in the queue ends it."""
+    """One thread and its connection. The queue has groups of operations; `None` ends it."""
 
     def __init__(
         self,
         name: str,
-        queue: "SimpleQueue[Operation | None]",
+        queue: "SimpleQueue[list[Operation] | None]",
         connect: Callable[[], Connection],
         errors: tuple[type[Exception], ...],
         *,
@@ -107,17 +107,18 @@ class Worker:
         first = self._queue.get()
         if first is None:
             return []
-        batch, rows = [first], first.rows
+        batch = list(first)
+        rows = sum(operation.rows for operation in batch)
         while rows < self._max_batch:
             try:
-                operation = self._queue.get_nowait()
+                more = self._queue.get_nowait()
             except Empty:
                 break
-            if operation is None:
+            if more is None:
                 self._queue.put(None)
                 break
-            batch.append(operation)
-            rows += operation.rows
+            batch += more
+            rows += sum(operation.rows for operation in more)
         return batch
 
     def _transact(self, batch: list[Operation]) -> list[Operation]:

@@ -89,15 +89,6 @@ class Negotiation:
         self._password = ""
         self._account: Account | None = None
         self._bind_request: Stanza | None = None
-        self._handlers: dict[str, Callable[[Stanza], Step]] = {
-            f"{ns.TLS}}}starttls": self._starttls,
-            f"{ns.SASL}}}auth": self._auth,
-            f"{ns.SASL}}}response": self._response,
-            f"{ns.SASL}}}abort": self._abort,
-            "iq": self._iq,
-            "message": self._too_early,
-            "presence": self._too_early,
-        }
 
     def header(self, header: StreamHeader) -> bytes:
         """The response header and the stream features."""
@@ -110,10 +101,10 @@ class Negotiation:
 
     def element(self, stanza: Stanza) -> Step:
         """What to do about a first-level element."""
-        handler = self._handlers.get(stanza.name)
+        handler = _HANDLERS.get(stanza.name)
         if handler is None:
             raise StreamError("unsupported-stanza-type")
-        return handler(stanza)
+        return handler(self, stanza)
 
     def stream_error(self, condition: str, text: str = "") -> bytes:
         """A stream error and the end of the stream, with a header before it when none was sent."""
@@ -351,3 +342,14 @@ class Negotiation:
 
 def _sasl(name: str, data: bytes) -> bytes:
     return f"<{name} xmlns='{ns.SASL}'>{b64encode(data).decode()}</{name}>".encode()
+
+
+_HANDLERS: dict[str, Callable[[Negotiation, Stanza], Step]] = {
+    f"{ns.TLS}}}starttls": Negotiation._starttls,
+    f"{ns.SASL}}}auth": Negotiation._auth,
+    f"{ns.SASL}}}response": Negotiation._response,
+    f"{ns.SASL}}}abort": Negotiation._abort,
+    "iq": Negotiation._iq,
+    "message": Negotiation._too_early,
+    "presence": Negotiation._too_early,
+}

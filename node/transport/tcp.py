@@ -41,6 +41,7 @@ class Connection:
         "_handshaking",
         "_is_dirty",
         "_is_finished",
+        "_is_waiting",
         "_loop",
         "_out",
         "_outbox",
@@ -79,7 +80,8 @@ class Connection:
         self._outbox = outbox
         self._out: list[bytes] = []
         self._rest: memoryview | None = None  # of a write that the kernel took only in part
-        self._is_dirty = False
+        self._is_dirty = False  # flushed when the turn ends
+        self._is_waiting = False  # flushed within a moment
         self._paused = False
         self._handshaking = False
         self._reader = loop.io(sock.fileno(), _READ)
@@ -156,15 +158,26 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         """Send at the end of the turn. A client that lets more than `limit` bytes wait is cut."""
-        if self.is_closed or self.closing:
-            return
-        self._out.append(data)
-        self.queued += len(data)
-        if not self._is_dirty:
+        if self._collect(data) and not self._is_dirty:
             self._is_dirty = True
             self._outbox.add(self)
+
+    def write_later(self, data: bytes) -> None:
+        """Send with the next `write`, or after the outbox's delay: nobody waits for it."""
+        if self._collect(data) and not (self._is_dirty or self._is_waiting):
+            self._is_waiting = True
+            self._outbox.add_later(self)
+
+    def _collect(self, data: bytes) -> bool:
+        """False when it won't be written."""
+        if self.is_closed or self.closing:
+            return False
+        self._out.append(data)
+        self.queued += len(data)
         if self.queued > self.limit:
             self._give_up("does not read")
+            return False
+        return True
 
     def _give_up(self, reason: str) -> None:
         """Abort, but not now: whoever writes may be half-way through a change that the end would touch."""
@@ -180,6 +193,11 @@ class Connection:
         if self.is_closed or self._handshaking or (self._writer is not None and self._writer.active):
             return
         self._send()
+
+    def flush_waiting(self) -> None:
+        """Write what has waited for company and found none."""
+        self._is_waiting = False
+        self.flush()
 
     def _send(self) -> None:
         while self._out or self._rest is not None:
@@ -280,8 +298,12 @@ class Connection:
             if isinstance(self.sock, ssl.SSLSocket):
                 with suppress(ssl.SSLWantReadError):
                     self.sock.unwrap()  # sends close_notify; the peer's we don't wait for
-            self.sock.shutdown(socket.SHUT_WR)
+            if self._discarded < DISCARDED_READS:
+                self.sock.shutdown(socket.SHUT_WR)
         except (OSError, ValueError):
+            self.abort(self.closing)
+            return
+        if self._discarded >= DISCARDED_READS:  # the peer has said good-bye too
             self.abort(self.closing)
             return
         self._reader.start(self._discard)

@@ -6,6 +6,7 @@ from tests.node.features.setting import canonical, stanza
 from xcluster.node import presences
 from xcluster.shared.errors import StanzaError
 
+TO = b" to='b@d'"
 SHOW = "<show>away</show>"
 
 
@@ -33,8 +34,8 @@ def test_prefixed_presence_is_refused() -> None:
 def test_contact_gets_it_addressed() -> None:
     kept = f"<presence xml:lang='en'>{SHOW}</presence>".encode()
     expected = f"<presence from='a@d/o&apos;clock' to='b@d' xml:lang='en'>{SHOW}</presence>"
-    assert canonical(presences.available(kept, "a@d/o'clock", "b@d")) == canonical(expected)
-    assert canonical(presences.available(presences.PLAIN, "a@d/r", "b@d")) == canonical(
+    assert canonical(presences.available(kept, "a@d/o'clock").to(TO)) == canonical(expected)
+    assert canonical(presences.available(presences.PLAIN, "a@d/r").to(TO)) == canonical(
         "<presence from='a@d/r' to='b@d'/>"
     )
 
@@ -50,4 +51,4 @@ def test_contact_gets_it_addressed() -> None:
     ],
 )
 def test_contact_is_told_of_the_end(farewell: bytes, told: str) -> None:
-    assert canonical(presences.unavailable(farewell, "a@d/r", "b@d")) == canonical(told)
+    assert canonical(presences.unavailable(farewell, "a@d/r").to(TO)) == canonical(told)

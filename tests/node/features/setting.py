@@ -1,6 +1,6 @@
 """What the tests of the small features have in common: a store with accounts, sessions, and a way to ask."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from xml.etree.ElementTree import canonicalize
 
 from tests.node.store.rows import NOW, account
@@ -50,6 +50,9 @@ class Line:
         pass
 
     def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def write_later(self, data: bytes) -> None:
         self.written.append(data)
 
     def end(self, condition: str, text: str = "") -> None:
@@ -113,9 +116,19 @@ def ask(feature: Feature, session: Session, raw: str) -> bytes:
     for member in vars(type(feature)).values():
         for handler in getattr(member, "iq_handlers", ()):
             if (handler.type, handler.name) == (iq.type, iq.children[0]) and at in handler.at:
+                if handler.later:
+                    return _replied(member, feature, request)
                 answer: bytes = member(feature, request)
                 return answer
     raise StanzaError("cancel", "service-unavailable")
+
+
+def _replied(member: Callable[..., None], feature: Feature, request: Request) -> bytes:
+    """What a handler that answers later has answered."""
+    payloads: list[Callable[[], bytes]] = []
+    member(feature, request, payloads.append)
+    assert len(payloads) == 1, "one reply, and here at once"
+    return payloads[0]()
 
 
 def refusal(feature: Feature, session: Session, raw: str) -> tuple[str, str]:

@@ -13,8 +13,13 @@ class At:
     def __init__(self) -> None:
         self.setting = Setting()
         self.ping_s = 120.0
-        self.keepalive = Keepalive(DOMAIN, self.setting.sessions, lambda: self.ping_s, lambda: 30.0)
-        self.alice = self.setting.bind("alice")
+        self.keepalive = Keepalive(DOMAIN, lambda: self.ping_s, lambda: 30.0)
+        self.alice = self.bind("alice")
+
+    def bind(self, user: str) -> Session:
+        session = self.setting.bind(user)
+        self.keepalive.session_bound(session)
+        return session
 
     def written(self, session: Session | None = None) -> list[bytes]:
         line = (session or self.alice).line
@@ -78,7 +83,7 @@ def test_any_sign_of_life_counts(at: At) -> None:
 
 
 def test_sessions_are_judged_one_by_one(at: At) -> None:
-    bob = at.setting.bind("bob")
+    bob = at.bind("bob")
     at.hears(100.0)
     at.keepalive.turned(120.0)
     assert (len(at.written()), len(at.written(bob))) == (0, 1)
@@ -87,6 +92,7 @@ def test_sessions_are_judged_one_by_one(at: At) -> None:
 def test_session_that_ends_is_forgotten(at: At) -> None:
     at.keepalive.turned(120.0)
     at.setting.sessions.remove(at.alice)
+    at.alice.is_bound = False
     at.keepalive.session_ended(at.alice, None)
     at.keepalive.turned(150.0)
     assert b"connection-timeout" not in at.written()
@@ -98,5 +104,5 @@ def test_pings_can_be_switched_off_and_on_while_it_runs(at: At) -> None:
     at.keepalive.turned(1000.0)
     assert at.written() == []
     at.ping_s = 120.0
-    at.keepalive.turned(1000.0)
+    at.keepalive.turned(1060.0)
     assert len(at.written()) == 1

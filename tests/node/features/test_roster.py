@@ -30,9 +30,16 @@ class At(Setting):
         self.contacts = Contacts(self.store, self.announce, DOMAIN, 100, gevent.spawn)
         self.roster = Roster(
             DOMAIN, self.store, self.rosters, self.contacts, self.sessions, self.directory, Watchers(),
-            lambda work, *arguments: self._spawned.append((work, arguments)), lambda seconds, work: work(),
+            self._spawn, lambda seconds, work: work(),
         )  # fmt: skip
         self.features.append(self.roster)
+
+    def _spawn(self, work: Callable[..., None], *arguments: Any) -> None:
+        """An answer is given at once, what brings sessions up to date waits for `settle`."""
+        if getattr(work, "__name__", "") == "append":
+            work(*arguments)
+        else:
+            self._spawned.append((work, arguments))
 
     def settle(self) -> None:
         while self._spawned:

@@ -109,7 +109,7 @@ def test_loop_callback_is_told_to_use_a_greenlet(opened: Open) -> None:
 
     gevent.get_hub().loop.run_callback(callback)
     gevent.sleep(0)
-    assert raised == ["the store was called by a loop callback: use a greenlet"]
+    assert raised == ["the store was called by a loop callback: use a greenlet, or ask"]
 
 
 def test_killed_greenlet_leaves_nothing_waiting(opened: Open) -> None:
@@ -149,3 +149,43 @@ def test_fork_can_neither_use_nor_harm_the_store(opened: Open) -> None:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
     assert store.account("alice") == account("alice")
+
+
+def test_questions_of_one_moment_are_read_together(opened: Open) -> None:
+    store = opened(reader_threads=2)
+    users = [f"user{number}" for number in range(100)]
+    store.provision([account(user) for user in users], [])
+    before = sum(reader.transactions for reader in store.engine.readers)
+    answers: list[object] = []
+    for user in users:
+        store.ask_account(user, lambda answer: answers.append(answer()))
+        store.ask_offline(user, lambda answer: answers.append(answer()))
+    assert not answers, "called back from the loop, not at once"
+    with gevent.Timeout(10):
+        while len(answers) < 200:
+            gevent.sleep(0.001)
+    assert [one.user for one in answers if one] == users  # type: ignore[attr-defined]
+    assert answers.count(0) == 100
+    assert sum(reader.transactions for reader in store.engine.readers) - before <= 3
+
+
+def test_question_that_cannot_be_asked_is_answered_with_the_error(opened: Open) -> None:
+    store = opened(queue=5)
+    refused: list[str] = []
+    answered: list[object] = []
+
+    def then(answer: Callable[[], object]) -> None:
+        try:
+            answered.append(answer())
+        except StoreError as error:
+            refused.append(str(error))
+
+    for _ in range(8):
+        store.ask_account("nobody", then)
+    assert refused == ["too many operations are waiting for the store"] * 3
+    with gevent.Timeout(10):
+        while len(answered) < 5:
+            gevent.sleep(0.001)
+    store.close()
+    store.ask_account("nobody", then)
+    assert refused[3:] == ["the store is not open in this process"]
