@@ -16,6 +16,9 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Roster)
 
 
+UNPACKED = 64  # rosters kept ready besides
+
+
 class CachedRoster(msgspec.Struct, frozen=True, gc=False):
     """A user's contacts at one version."""
 
@@ -44,11 +47,21 @@ class Rosters:
     def __init__(self, store: Store, cache_bytes: int) -> None:
         self._store = store
         self.cache: Cache[str, bytes] = Cache(cache_bytes, lambda user, packed: len(user) + len(packed))
+        self._unpacked: dict[str, CachedRoster] = {}  # the last ones: a log-in looks twice
 
     def peek(self, user: str) -> CachedRoster | None:
         """The roster if it is here; never waits."""
         packed = self.cache.get(user)
-        return _cached(_decoder.decode(packed)) if packed is not None else None
+        if packed is None:
+            return None
+        return self._unpacked.get(user) or self._unpack(user, _decoder.decode(packed))
+
+    def _unpack(self, user: str, roster: Roster) -> CachedRoster:
+        cached = _cached(roster)
+        self._unpacked[user] = cached
+        if len(self._unpacked) > UNPACKED:
+            del self._unpacked[next(iter(self._unpacked))]
+        return cached
 
     def get(self, user: str) -> CachedRoster:
         """The roster; may wait for the store, and raise StoreError."""
@@ -57,8 +70,7 @@ class Rosters:
             return cached
         token = self.cache.begin(user)
         roster = self._store.roster(user)
-        self.cache.put(user, _encoder.encode(roster), token)
-        return _cached(roster)
+        return self._keep(user, roster, token)
 
     def load(self, user: str, then: Then[CachedRoster]) -> None:
         """The same by callback, for many log-ins at once; at once when it is here."""
@@ -71,18 +83,20 @@ class Rosters:
     def _loaded(
         self, user: str, token: Token, then: Then[CachedRoster], answer: Callable[[], Roster]
     ) -> None:
-        def keep() -> CachedRoster:
-            roster = answer()
-            self.cache.put(user, _encoder.encode(roster), token)
-            return _cached(roster)
+        then(lambda: self._keep(user, answer(), token))
 
-        then(keep)
+    def _keep(self, user: str, roster: Roster, token: Token) -> CachedRoster:
+        if self.cache.put(user, _encoder.encode(roster), token):
+            return self._unpack(user, roster)
+        return _cached(roster)
 
     def invalidate(self, user: str) -> None:
         self.cache.invalidate(user)
+        self._unpacked.pop(user, None)
 
     def clear(self) -> None:
         self.cache.clear()
+        self._unpacked.clear()
 
 
 def _cached(roster: Roster) -> CachedRoster:

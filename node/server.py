@@ -62,13 +62,14 @@ from xcluster.node.trimming import Trimming
 from xcluster.node.watchers import Watchers
 from xcluster.shared import jid
 from xcluster.shared.config import Config
-from xcluster.shared.errors import StoreError
+from xcluster.shared.errors import ConfigError, StoreError
 from xcluster.shared.log import kv
 
 log = logging.getLogger(__name__)
 
 DEPARTURES_S = 0.1  # how long those who leave wait to be written together
 RESERVED_DESCRIPTORS = 200  # for the store, the buses, the admin API
+WANTED_CLIENTS = 65_536  # a limit of descriptors that allows fewer on a node is worth a warning
 # Next to nothing here is a cycle. A full collection looks at every session (13 µs each, in one pause), and by
 # Python's own count would do so after every quarter more of them; so does one in some 5 million new objects.
 GC_THRESHOLDS = (5_000, 20, 50)
@@ -206,10 +207,17 @@ class Node:
 
     def _build_gate(self) -> Gate:
         limits = self.config.limits
-        most = _descriptors() - RESERVED_DESCRIPTORS
+        descriptors = _descriptors()
+        most = descriptors - RESERVED_DESCRIPTORS
+        if most <= 0:
+            raise ConfigError(
+                "ulimit -n", descriptors, f"leaves none for clients: at least {RESERVED_DESCRIPTORS + 1}"
+            )
         if self.config.c2s.max_connections:
             most = min(most, self.config.c2s.max_connections)
-        log.info("clients_limited", extra=kv(connections=most, descriptors=_descriptors()))
+        wanted = self.config.c2s.max_connections or WANTED_CLIENTS
+        level = logging.WARNING if most < wanted else logging.INFO
+        log.log(level, "clients_limited", extra=kv(connections=most, descriptors=descriptors))
         if not limits.enabled:
             return Gate(self.turns, most, 0, 0.0, 0)
         return Gate(

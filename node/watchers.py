@@ -32,8 +32,15 @@ class Watchers:
         return session in self.of(contact)
 
     def watch(self, session: Session, contacts: Iterable[str]) -> None:
-        for contact in contacts:
-            self.add(session, intern(contact))
+        """As `add` for each: at every log-in, for all contacts, so the usual cases come without a call."""
+        index = self._by_contact
+        mine = self._by_session.setdefault(session.counter, [])
+        for contact in map(intern, contacts):
+            if contact in index:
+                self.add(session, contact)
+            else:
+                index[contact] = session
+                mine.append(contact)
 
     def add(self, session: Session, contact: str) -> bool:
         """False when the session sees the contact already."""
@@ -72,5 +79,9 @@ class Watchers:
 
     def forget(self, session: Session) -> None:
         """The session sees nobody any more."""
+        index = self._by_contact
         for contact in self._by_session.pop(session.counter, ()):
-            self._discard(session, contact)
+            if index[contact] is session:
+                del index[contact]
+            else:
+                self._discard(session, contact)

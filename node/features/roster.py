@@ -272,12 +272,12 @@ def _version(text: str | None) -> int | None:
 
 
 def _item(item: RosterItem) -> str:
-    """One <item/> (RFC 6121 §2.1.2)."""
+    """One <item/> (RFC 6121 §2.1.2). What would need escaping can't stand in a bare JID (RFC 7622 §3.3.1)."""
     name = f" name='{escape(item.name)}'" if item.name else ""
     ask = " ask='subscribe'" if item.ask else ""
     approved = " approved='true'" if item.approved else ""
     groups = "".join(f"<group>{escape(group)}</group>" for group in item.groups)
-    head = f"<item jid='{escape(item.contact)}' subscription='{item.subscription}'{name}{ask}{approved}"
+    head = f"<item jid='{item.contact}' subscription='{item.subscription}'{name}{ask}{approved}"
     return f"{head}>{groups}</item>" if groups else f"{head}/>"
 
 

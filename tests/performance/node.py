@@ -116,7 +116,6 @@ class Node:
             _never,
             lambda session, before: None,
             lambda session, roster: None,
-            lambda run, *arguments: run(*arguments),
         )
         self.inbound = Inbound(
             DOMAIN, self.exchange, _never, self.availability.received, self.watchers, clock
