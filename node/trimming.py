@@ -20,7 +20,9 @@ FALL_SHARE = 0.25  # ... and this share of it
 QUIET_S = 5.0  # no lower count for so long: the leaving is over
 PATIENCE_S = 60.0  # a leaving that never ends is not waited for
 EVERY_S = 60.0  # at most so often
-COLLECTED = 2_000  # sessions with which a full collection, which stops the loop for 13 µs each, is short enough
+COLLECTED = (
+    2_000  # sessions with which a full collection, which stops the loop for 13 µs each, is short enough
+)
 
 
 class Falls:

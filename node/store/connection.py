@@ -16,10 +16,21 @@ Fault = Literal["busy", "lost", "bad"]
 T = TypeVar("T")
 
 
+class Json(msgspec.Struct, frozen=True):
+    """How a database makes JSON; {} is an expression. Rows gathered into one text come out in one step: taken one
+    by one, each would hand Python's lock to the loop and want it back."""
+
+    array: str
+    gather: str  # of the rows of a group; an aggregate
+    nested: str  # a text that is JSON itself
+    flag: str  # an integer as a boolean
+
+
 class Connection(Protocol):
     """One connection; used by one thread at a time."""
 
     types: dict[str, str]  # what the words in the migrations mean here
+    json: Json
 
     def all(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]: ...
 

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
-from xcluster.node.store.connection import Fault
+from xcluster.node.store.connection import Fault, Json
 from xcluster.shared.errors import StoreError
 
 ERRORS = (psycopg.Error,)
@@ -35,6 +35,7 @@ class PostgresConnection:
         "time": "double precision",
         "compact": "",
     }
+    json = Json("json_build_array({})", "json_agg({})", "{}::json", "({} <> 0)")
 
     def __init__(self, url: str, timeout_s: float, read_only: bool = False) -> None:
         # A node that stands still in a transaction must not keep its locks from the others.

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from xcluster.node.store import changes
-from xcluster.node.store.connection import Connection, merged, single
+from xcluster.node.store.connection import Connection, Json, merged, single
 from xcluster.node.store.protocol import Roster, RosterChange, RosterItem, RosterOutcome
 
 TYPES = {
@@ -27,6 +28,7 @@ _ITEM = ", ".join(f"i.{name}" for name in list(TYPES)[1:])
 _UPSERT = "on conflict (localpart, contact) do update set " + ", ".join(
     f"{name} = excluded.{name}" for name in list(TYPES)[2:]
 )
+_decoder = msgspec.json.Decoder(list[RosterItem])
 _encode_groups = lru_cache(maxsize=1024)(lambda groups: msgspec.json.encode(groups).decode())
 
 
@@ -55,20 +57,50 @@ def roster(db: Connection, calls: list[tuple[str]]) -> list[Roster]:
     # One statement, so that version and items are of the same moment on either database.
     condition, users = db.among("a.localpart", {user for (user,) in calls})
     rows = db.all(
-        f"select a.localpart, a.roster_version, {_ITEM} from accounts a left join roster_items i"
+        f"select a.localpart, a.roster_version, {_gathered(db.json)}, sum(length(i.pending_in))"
+        " from accounts a left join roster_items i"
         f" on i.localpart = a.localpart and i.subscription <> 'remove' where {condition}"
-        " order by a.localpart, i.contact",
+        " group by a.localpart, a.roster_version",
         *users,
     )
-    found: dict[str, tuple[int, list[RosterItem]]] = {}
-    for row in rows:
-        entry = found.get(row[0])
-        if entry is None:
-            entry = found[row[0]] = (row[1], [])
-        if row[2] is not None:
-            entry[1].append(_from_row(row[2:]))
-    rosters = {user: Roster(version, tuple(items)) for user, (version, items) in found.items()}
-    return [rosters.get(user) or Roster() for (user,) in calls]
+    found = {
+        user: _row_by_row(db, user) if requested else Roster(version, _decode_items(items or "[]"))
+        for user, version, items, requested in rows
+    }
+    return [found.get(user) or Roster() for (user,) in calls]
+
+
+@lru_cache
+def _gathered(json: Json) -> str:
+    """A user's items as one JSON text, but for the requests in them, which are bytes."""
+    flag = json.flag.format
+    item = ", ".join(
+        (
+            "i.contact", "i.name", json.nested.format("i.groups"), "i.subscription", flag("i.ask"),
+            flag("i.approved"), "''", flag("i.listed"), "i.version",
+        )
+    )  # fmt: skip
+    items = json.gather.format(json.array.format(item))
+    return f"cast({items} filter (where i.contact is not null) as text)"
+
+
+def _decode_items(text: str) -> tuple[RosterItem, ...]:
+    return tuple(sorted(_decoder.decode(text), key=attrgetter("contact")))
+
+
+def _row_by_row(db: Connection, user: str) -> Roster:
+    """Of somebody who has requests to answer: a few."""
+    rows = db.all(
+        f"select a.roster_version, {_ITEM} from accounts a left join roster_items i"
+        " on i.localpart = a.localpart and i.subscription <> 'remove' where a.localpart = ?"
+        " order by i.contact",
+        user,
+    )
+    return (
+        Roster(rows[0][0], tuple(_from_row(row[1:]) for row in rows if row[1] is not None))
+        if rows
+        else Roster()
+    )
 
 
 def _roster_since(db: Connection, user: str, version: int) -> Roster | None:

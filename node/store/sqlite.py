@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from xcluster.node.store.connection import Fault
+from xcluster.node.store.connection import Fault, Json
 from xcluster.shared.errors import StoreError
 
 ERRORS = (sqlite3.Error,)
@@ -30,6 +30,7 @@ class SqliteConnection:
         "time": "real",
         "compact": " without rowid",
     }
+    json = Json("json_array({})", "json_group_array({})", "json({})", "json(iif({}, 'true', 'false'))")
 
     def __init__(self, path: Path, synchronous: str, read_only: bool = False) -> None:
         try:
