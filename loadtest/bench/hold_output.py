@@ -152,7 +152,7 @@ def draw(outcome: Outcome, file: Path) -> None:
         each.set_ylim(bottom=0)
         each.grid(alpha=0.3)
     for each in (axes[memory], axes[cpu]):
-        each.legend(loc="upper left", fontsize="small")
+        each.legend(loc="center right", fontsize="small")
     plan = outcome.plan
     figure.suptitle(f"{plan.sessions:,} sessions, {plan.nodes} nodes{', TLS' if plan.tls else ''}")
     figure.savefig(file, dpi=110)

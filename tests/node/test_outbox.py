@@ -1,0 +1,135 @@
+"""Writing later: what nobody waits for goes with the next urgent bytes, in order, or after a moment."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from gevent.hub import get_hub
+
+from xcluster.node.transport.outbox import Outbox
+from xcluster.node.transport.tcp import Connection
+
+
+class Turns:
+    """Turns that end when the test says so."""
+
+    now = 0.0
+
+    def __init__(self) -> None:
+        self.ends: list[Callable[[], None]] = []
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def at_end(self, action: Callable[[], None]) -> None:
+        self.ends.append(action)
+
+    def ask_end(self) -> None:
+        pass
+
+    def soon(self, action: Callable[..., None], *arguments: Any) -> None:
+        action(*arguments)
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        self.timers.append((seconds, action))
+
+    def end(self) -> None:
+        for action in self.ends:
+            action()
+
+    def ring(self) -> float:
+        """The next timer; returns how long it was to wait."""
+        seconds, action = self.timers.pop(0)
+        action()
+        return seconds
+
+
+class Pair:
+    """A connection and the client's end of it."""
+
+    def __init__(self, turns: Turns, outbox: Outbox, limit: int = 1000) -> None:
+        self.client, here = socket.socketpair()
+        self.client.setblocking(False)
+        here.setblocking(False)
+        self.connection = Connection(here, "192.0.2.1", turns, outbox, get_hub().loop, limit)  # type: ignore[arg-type]
+
+    def read(self) -> bytes:
+        try:
+            return self.client.recv(65_536)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        self.connection.abort("over")
+        self.client.close()
+
+
+@pytest.fixture
+def turns() -> Turns:
+    return Turns()
+
+
+@pytest.fixture
+def outbox(turns: Turns) -> Outbox:
+    return Outbox(turns, 0.1)  # type: ignore[arg-type]
+
+
+def test_urgent_bytes_take_along_what_waits(turns: Turns, outbox: Outbox) -> None:
+    pair = Pair(turns, outbox)
+    pair.connection.write_later(b"presence")
+    turns.end()
+    assert pair.read() == b""
+    pair.connection.write(b"message")
+    turns.end()
+    assert pair.read() == b"presencemessage"
+    pair.close()
+
+
+def test_what_waits_goes_after_the_delay_in_one_piece(turns: Turns, outbox: Outbox) -> None:
+    pair = Pair(turns, outbox)
+    pair.connection.write_later(b"one")
+    pair.connection.write_later(b"two")
+    assert turns.ring() == 0.1
+    assert (pair.read(), turns.timers) == (b"onetwo", [])
+    pair.connection.write_later(b"three")
+    turns.ring()
+    assert pair.read() == b"three"
+    pair.close()
+
+
+def test_what_came_after_an_urgent_write_waits_no_longer_than_the_first(turns: Turns, outbox: Outbox) -> None:
+    pair = Pair(turns, outbox)
+    pair.connection.write_later(b"one")
+    pair.connection.write(b"two")
+    turns.end()
+    pair.connection.write_later(b"three")
+    turns.ring()
+    assert (pair.read(), turns.timers) == (b"onetwothree", [])
+    pair.close()
+
+
+def test_many_that_wait_are_written_a_part_a_turn(turns: Turns, outbox: Outbox) -> None:
+    pairs = [Pair(turns, outbox) for _ in range(300)]
+    for pair in pairs:
+        pair.connection.write_later(b"news")
+    turns.ring()
+    assert sum(pair.read() == b"news" for pair in pairs) == 256
+    assert turns.ring() == 0.0
+    assert sum(pair.read() == b"news" for pair in pairs) == 300 - 256
+    assert not turns.timers
+    for pair in pairs:
+        pair.close()
+
+
+def test_closing_writes_what_waits(turns: Turns, outbox: Outbox) -> None:
+    pair = Pair(turns, outbox)
+    pair.connection.write_later(b"last")
+    pair.connection.close("over", is_mutual=True)
+    assert pair.read() == b"last"
+    pair.client.close()
+
+
+def test_what_waits_counts_against_the_limit(turns: Turns, outbox: Outbox) -> None:
+    pair = Pair(turns, outbox, limit=10)
+    pair.connection.write_later(b"x" * 11)
+    assert pair.connection.is_closed
+    pair.client.close()
