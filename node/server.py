@@ -186,7 +186,7 @@ class Node:
                 all_features.Caps(lambda: self.features),
                 all_features.Ping(store),
                 all_features.Keepalive(
-                    domain, lambda: config.c2s.idle_ping_s, lambda: config.c2s.idle_timeout_s
+                    domain, self.sessions, lambda: config.c2s.idle_ping_s, lambda: config.c2s.idle_timeout_s
                 ),
                 all_features.Version(_version()),
                 all_features.Time(_wall),

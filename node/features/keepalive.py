@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import ceil
 
 from xcluster.node.hooks import Feature, Xep
-from xcluster.node.session import Session
+from xcluster.node.session import Session, Sessions
 from xcluster.shared import ns
 from xcluster.shared.stanza import Stanza, iq_get
 
@@ -21,11 +21,15 @@ class Keepalive(Feature):
 
     xeps = (Xep(199, "XMPP Ping"),)
 
-    def __init__(self, domain: str, ping_s: Callable[[], float], timeout_s: Callable[[], float]) -> None:
+    def __init__(
+        self, domain: str, sessions: Sessions, ping_s: Callable[[], float], timeout_s: Callable[[], float]
+    ) -> None:
         self._domain = domain
+        self._sessions = sessions
         self._ping_s = ping_s
         self._timeout_s = timeout_s
-        self._slots: dict[int, list[Session]] = {}  # by the second in which to look at them
+        # Their counters, by the second in which to look at them: a slot must not keep alive who has left.
+        self._slots: dict[int, list[int]] = {}
         self._looked = 0  # the last second that was done
         self._pinged: dict[int, float] = {}  # session -> when
         self._number = 0
@@ -34,13 +38,13 @@ class Keepalive(Feature):
         self._look_after(session, session.bound_at + (self._ping_s() or UNUSED_S))
 
     def _look_after(self, session: Session, due: float) -> None:
-        self._slots.setdefault(max(ceil(due), self._looked + 1), []).append(session)
+        self._slots.setdefault(max(ceil(due), self._looked + 1), []).append(session.counter)
 
     def turned(self, now: float) -> None:
         self._looked = int(now)
         for slot in [slot for slot in self._slots if slot <= now]:
-            for session in self._slots.pop(slot):
-                if session.is_bound:
+            for session in map(self._sessions.get, self._slots.pop(slot)):
+                if session is not None:
                     self._look(session, now)
 
     def _look(self, session: Session, now: float) -> None:

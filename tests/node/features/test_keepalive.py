@@ -1,5 +1,7 @@
 """node/features/keepalive.py: who is pinged, and who is cut."""
 
+import weakref
+
 import pytest
 
 from tests.node.features.setting import DOMAIN, Setting, stanza
@@ -13,7 +15,7 @@ class At:
     def __init__(self) -> None:
         self.setting = Setting()
         self.ping_s = 120.0
-        self.keepalive = Keepalive(DOMAIN, lambda: self.ping_s, lambda: 30.0)
+        self.keepalive = Keepalive(DOMAIN, self.setting.sessions, lambda: self.ping_s, lambda: 30.0)
         self.alice = self.bind("alice")
 
     def bind(self, user: str) -> Session:
@@ -92,7 +94,6 @@ def test_sessions_are_judged_one_by_one(at: At) -> None:
 def test_session_that_ends_is_forgotten(at: At) -> None:
     at.keepalive.turned(120.0)
     at.setting.sessions.remove(at.alice)
-    at.alice.is_bound = False
     at.keepalive.session_ended(at.alice, None)
     at.keepalive.turned(150.0)
     assert b"connection-timeout" not in at.written()
@@ -106,3 +107,11 @@ def test_pings_can_be_switched_off_and_on_while_it_runs(at: At) -> None:
     at.ping_s = 120.0
     at.keepalive.turned(1060.0)
     assert len(at.written()) == 1
+
+
+def test_session_that_has_left_is_not_kept_alive(at: At) -> None:
+    left = weakref.ref(at.alice.line)
+    at.setting.sessions.remove(at.alice)
+    at.keepalive.session_ended(at.alice, None)
+    del at.alice
+    assert left() is None
