@@ -71,6 +71,11 @@ def _parse(text: str) -> Jid:
 _cached = lru_cache(_CACHED)(_parse)
 
 
+def remembered() -> int:
+    """How many parsed addresses are kept."""
+    return _cached.cache_info().currsize
+
+
 def prepare_local(text: str) -> str:
     """A localpart: PRECIS UsernameCaseMapped, less the characters of RFC 7622 §3.3.1."""
     if text.isascii():

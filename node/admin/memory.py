@@ -95,7 +95,7 @@ class Memory:
         directory = exchange.directory
         lines = {type(line): None for line in sample(self._connections)}
         weights = Weights({Session: None, Record: None, self._secured: TLS, **lines}, self._hidden)
-        addresses = jid._cached.cache_info().currsize
+        addresses = jid.remembered()
         weights.known(ADDRESSES, addresses, addresses * ADDRESS_BYTES)
         weights.sampled(SESSIONS, self._sessions.all())
         weights.tables({}, SESSIONS, self._sessions)

@@ -26,6 +26,7 @@ class Gatherer:
         self._timer = self._loop.timer(PAUSE_S)
         self._asked: list[Operation] = []
         self._is_due = False
+        self._is_closed = False
         self._rest_until = 0.0
 
     def add(self, operation: Operation) -> None:
@@ -42,6 +43,8 @@ class Gatherer:
             self._timer.start(self._submit)
 
     def _submit(self) -> None:
+        if self._is_closed:  # in the very turn that asked: the mailbox tells them when their time is over
+            return
         self._timer.stop()
         self._is_due = False
         self._rest_until = time.monotonic() + PAUSE_S
@@ -49,4 +52,5 @@ class Gatherer:
         self._queue.put(asked)
 
     def close(self) -> None:
+        self._is_closed = True
         self._timer.close()

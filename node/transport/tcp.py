@@ -298,12 +298,12 @@ class Connection:
             if isinstance(self.sock, ssl.SSLSocket):
                 with suppress(ssl.SSLWantReadError):
                     self.sock.unwrap()  # sends close_notify; the peer's we don't wait for
-            if self._discarded < DISCARDED_READS:
+            is_awaited = self._discarded < DISCARDED_READS  # else the peer has said good-bye too
+            if is_awaited:
                 self.sock.shutdown(socket.SHUT_WR)
         except (OSError, ValueError):
-            self.abort(self.closing)
-            return
-        if self._discarded >= DISCARDED_READS:  # the peer has said good-bye too
+            is_awaited = False
+        if not is_awaited:
             self.abort(self.closing)
             return
         self._reader.start(self._discard)

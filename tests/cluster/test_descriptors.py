@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.cluster import RunningCluster, eventually
 from tests.support.raw import Pair, RawClient
-from tests.support.started import start_node
+from tests.support.started import end, start_node
 from xcluster.node.server import RESERVED_DESCRIPTORS
 from xcluster.tools.admin_client import AdminClient, AdminError, processes
 from xcluster.tools.options import resolve
@@ -66,12 +66,7 @@ class SmallNode:
         return RawClient(self.port, self.domain)
 
     def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(20.0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(5.0)
+        end(self.process)
 
 
 @pytest.fixture(scope="module")

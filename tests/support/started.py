@@ -22,6 +22,18 @@ def start_node(cluster: RunningCluster, name: str, *settings: str) -> list[str]:
     return line
 
 
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask a process of ours to end; kill it when it does not."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(20.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(5.0)
+
+
 class StartedNode:
     """One node; use it as a context manager. It is ready when the constructor returns."""
 
@@ -47,10 +59,4 @@ class StartedNode:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(20.0)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(5.0)
+        end(self.process)

@@ -36,10 +36,10 @@ class At(Setting):
 
     def _spawn(self, work: Callable[..., None], *arguments: Any) -> None:
         """An answer is given at once, what brings sessions up to date waits for `settle`."""
-        if getattr(work, "__name__", "") == "append":
-            work(*arguments)
-        else:
+        if work == self.roster._run_sync:
             self._spawned.append((work, arguments))
+        else:
+            work(*arguments)
 
     def settle(self) -> None:
         while self._spawned:

@@ -3,11 +3,15 @@
 import os
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 
 import gevent
 import pytest
 
 from tests.node.store.rows import account, row
+from xcluster.node.store import sql_accounts
+from xcluster.node.store.gather import Gatherer
+from xcluster.node.store.mailbox import Mailbox, Operation
 from xcluster.node.store.protocol import RosterItem
 from xcluster.node.store.sql import SqlStore
 from xcluster.shared.errors import StoreError
@@ -189,3 +193,14 @@ def test_question_that_cannot_be_asked_is_answered_with_the_error(opened: Open) 
     store.close()
     store.ask_account("nobody", then)
     assert refused[3:] == ["the store is not open in this process"]
+
+
+def test_question_of_the_turn_in_which_the_store_closes_goes_nowhere() -> None:
+    queue: SimpleQueue[list[Operation] | None] = SimpleQueue()
+    gatherer = Gatherer(queue, 10)
+    mailbox = Mailbox()
+    gatherer.add(Operation(sql_accounts.account, ("alice",), 1, 0.0, mailbox))
+    gatherer.close()
+    gevent.sleep(0.01)  # its callback has run, on a timer that is closed
+    assert queue.empty()
+    mailbox.close()
