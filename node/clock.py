@@ -101,3 +101,34 @@ class Turns:
         for watcher in (self._check, self._prepare, self._timer):
             watcher.stop()
             watcher.close()
+
+
+class Paced:
+    """Does something at most once in `period_s`: at once when it has rested, else as soon as it may."""
+
+    def __init__(self, turns: Turns, period_s: float, action: Callable[[], None]) -> None:
+        self._turns = turns
+        self._period_s = period_s
+        self._action = action
+        self._next = 0.0
+        self._is_waiting = False
+
+    def ask(self) -> None:
+        """Something is there to be done."""
+        if self._is_waiting:
+            return
+        rest = self._next - self._turns.now
+        if rest <= 0:
+            self.do()
+        else:
+            self._is_waiting = True
+            self._turns.after(rest, self._come)
+
+    def _come(self) -> None:
+        self._is_waiting = False
+        self.do()
+
+    def do(self) -> None:
+        """Do it now, however short the rest was."""
+        self._next = self._turns.now + self._period_s
+        self._action()

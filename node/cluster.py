@@ -13,7 +13,7 @@ import gevent
 from xcluster.bus.mesh import Mesh
 from xcluster.bus.messages import Origin
 from xcluster.bus.sockets import Handlers, Sockets
-from xcluster.node.clock import Turns, wall_ms
+from xcluster.node.clock import Paced, Turns, wall_ms
 from xcluster.node.exchange import Exchange
 from xcluster.node.store.protocol import NodeRow, Notice, Store
 from xcluster.shared.config import Config
@@ -23,6 +23,7 @@ from xcluster.shared.log import kv
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+PACE_S = 0.001  # between two sendings: what comes meanwhile goes in one message a peer
 LONE_TICK_S = 0.5  # of a cluster of one: nothing is early, nobody beats
 ACK_S = 0.02  # how soon a delayed acknowledgement goes out
 BEAT_S = 1.0
@@ -54,7 +55,8 @@ class Cluster:
         self._ack_timer = False
         self.superseded: Callable[[], None] = lambda: None
         self._stops: list[Callable[[], None]] = []
-        turns.at_end(self.flush)
+        self._sending = Paced(turns, PACE_S, self._send)
+        turns.at_end(self._end_turn)
         exchange.mesh.wake = turns.ask_end
 
     @property
@@ -105,7 +107,7 @@ class Cluster:
         """Tell everybody that this incarnation ends."""
         if self.is_clustered:
             self.mesh.leave()
-            self.flush()
+            self._sending.do()
 
     def stop(self) -> None:
         for stop in self._stops:
@@ -159,19 +161,24 @@ class Cluster:
         if self._exchange.wants_flush:
             self._turns.ask_end()
 
-    def flush(self) -> None:
-        """The end of a turn: everything for other nodes, at most one message a peer and kind."""
-        outbox = self._exchange.flush(self._turns.now)
-        if outbox and self._sockets is not None:
-            self._sockets.send(outbox)
+    def _end_turn(self) -> None:
+        self._exchange.settle(self._turns.now)
+        if self.mesh.wants_flush:
+            self._sending.ask()
         if not self._ack_timer and self.mesh.owes_acks:
             self._ack_timer = True
             self._turns.after(ACK_S, self._send_acks)
 
+    def _send(self) -> None:
+        """Everything for other nodes, at most one message a peer and kind."""
+        outbox = self._exchange.flush(self._turns.now)
+        if outbox and self._sockets is not None:
+            self._sockets.send(outbox)
+
     def _send_acks(self) -> None:
         self._ack_timer = False
         self.mesh.touch_owing()
-        self.flush()
+        self._end_turn()
 
     # the store
 

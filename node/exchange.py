@@ -131,11 +131,15 @@ class Exchange:
         self.mesh.tick(now)
         self.lanes.tick(now)
 
-    def flush(self, now: float) -> list[mesh.Outgoing]:
-        """What is to be sent, once at the end of each loop turn; lanes go on with what this turn settled."""
+    def settle(self, now: float) -> None:
+        """At the end of each loop turn: lanes go on with what this turn settled."""
         self.now = now
         if self.lanes.is_waiting:
             self.lanes.pump(now)
+
+    def flush(self, now: float) -> list[mesh.Outgoing]:
+        """What is to be sent: after `settle`, in the same turn or in a later one."""
+        self.settle(now)
         return self.mesh.flush(now)
 
     @property
