@@ -107,6 +107,7 @@ class Cluster:
         """Tell everybody that this incarnation ends."""
         if self.is_clustered:
             self.mesh.leave()
+            self._exchange.settle(self._turns.now)
             self._sending.do()
 
     def stop(self) -> None:
@@ -171,7 +172,7 @@ class Cluster:
 
     def _send(self) -> None:
         """Everything for other nodes, at most one message a peer and kind."""
-        outbox = self._exchange.flush(self._turns.now)
+        outbox = self.mesh.flush(self._turns.now)  # settled at the end of each turn
         if outbox and self._sockets is not None:
             self._sockets.send(outbox)
 
