@@ -7,16 +7,8 @@ import socket
 
 import pytest
 
+from tests.node.turns import FakeTurns
 from xcluster.node.transport.listener import FULL_PAUSE_S, TELL_S, Gate, Listener
-
-
-class Turns:
-    def __init__(self):
-        self.now = 0.0
-        self.waiting = []
-
-    def after(self, seconds, action):
-        self.waiting.append((seconds, action))
 
 
 class Watcher:
@@ -39,7 +31,7 @@ class Watcher:
 
 @pytest.fixture
 def turns():
-    return Turns()
+    return FakeTurns()
 
 
 @pytest.fixture
@@ -109,7 +101,7 @@ def test_it_rests_and_the_gate_counts_as_full_until_it_goes_on(
         watcher.ready()
     assert (watcher.ready, gate.is_full, accepted) == (None, True, [])
     assert len(told(caplog)) == 1
-    [(seconds, go_on)] = turns.waiting
+    [(seconds, go_on)] = turns.timers
     assert seconds == FULL_PAUSE_S
     no_descriptors()
     go_on()
@@ -122,5 +114,5 @@ def test_operators_are_told_of_it_once_a_while(no_descriptors, turns, watcher, c
     for now, lines in ((0.0, 1), (1.0, 1), (TELL_S - 1, 1), (TELL_S + 1, 2)):
         turns.now = now
         watcher.ready()
-        turns.waiting.pop()[1]()
+        turns.timers.pop()[1]()
         assert len(told(caplog)) == lines

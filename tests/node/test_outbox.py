@@ -1,52 +1,20 @@
 """Writing later: what nobody waits for goes with the next urgent bytes, in order, or after a moment."""
 
 import socket
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from gevent.hub import get_hub
 
+from tests.node.turns import FakeTurns
 from xcluster.node.transport.outbox import Outbox
 from xcluster.node.transport.tcp import Connection
-
-
-class Turns:
-    """Turns that end when the test says so."""
-
-    now = 0.0
-
-    def __init__(self) -> None:
-        self.ends: list[Callable[[], None]] = []
-        self.timers: list[tuple[float, Callable[[], None]]] = []
-
-    def at_end(self, action: Callable[[], None]) -> None:
-        self.ends.append(action)
-
-    def ask_end(self) -> None:
-        pass
-
-    def soon(self, action: Callable[..., None], *arguments: Any) -> None:
-        action(*arguments)
-
-    def after(self, seconds: float, action: Callable[[], None]) -> None:
-        self.timers.append((seconds, action))
-
-    def end(self) -> None:
-        for action in self.ends:
-            action()
-
-    def ring(self) -> float:
-        """The next timer; returns how long it was to wait."""
-        seconds, action = self.timers.pop(0)
-        action()
-        return seconds
 
 
 class Pair:
     """A connection and the client's end of it."""
 
-    def __init__(self, turns: Turns, outbox: Outbox, limit: int = 1000) -> None:
+    def __init__(self, turns: FakeTurns, outbox: Outbox, limit: int = 1000) -> None:
         self.client, here = socket.socketpair()
         self.client.setblocking(False)
         here.setblocking(False)
@@ -64,28 +32,32 @@ class Pair:
 
 
 @pytest.fixture
-def turns() -> Turns:
-    return Turns()
+def turns() -> FakeTurns:
+    return FakeTurns()
 
 
 @pytest.fixture
-def outbox(turns: Turns) -> Outbox:
+def outbox(turns: FakeTurns) -> Outbox:
     return Outbox(turns, 0.1)  # type: ignore[arg-type]
 
 
-def test_urgent_bytes_take_along_what_waits(turns: Turns, outbox: Outbox) -> None:
+@pytest.fixture
+def pair(turns: FakeTurns, outbox: Outbox) -> Iterator[Pair]:
     pair = Pair(turns, outbox)
+    yield pair
+    pair.close()
+
+
+def test_urgent_bytes_take_along_what_waits(turns: FakeTurns, pair: Pair) -> None:
     pair.connection.write_later(b"presence")
     turns.end()
     assert pair.read() == b""
     pair.connection.write(b"message")
     turns.end()
     assert pair.read() == b"presencemessage"
-    pair.close()
 
 
-def test_what_waits_goes_after_the_delay_in_one_piece(turns: Turns, outbox: Outbox) -> None:
-    pair = Pair(turns, outbox)
+def test_what_waits_goes_after_the_delay_in_one_piece(turns: FakeTurns, pair: Pair) -> None:
     pair.connection.write_later(b"one")
     pair.connection.write_later(b"two")
     assert turns.ring() == 0.1
@@ -93,21 +65,18 @@ def test_what_waits_goes_after_the_delay_in_one_piece(turns: Turns, outbox: Outb
     pair.connection.write_later(b"three")
     turns.ring()
     assert pair.read() == b"three"
-    pair.close()
 
 
-def test_what_came_after_an_urgent_write_waits_no_longer_than_the_first(turns: Turns, outbox: Outbox) -> None:
-    pair = Pair(turns, outbox)
+def test_what_came_after_an_urgent_write_waits_no_longer_than_the_first(turns: FakeTurns, pair: Pair) -> None:
     pair.connection.write_later(b"one")
     pair.connection.write(b"two")
     turns.end()
     pair.connection.write_later(b"three")
     turns.ring()
     assert (pair.read(), turns.timers) == (b"onetwothree", [])
-    pair.close()
 
 
-def test_many_that_wait_are_written_a_part_a_turn(turns: Turns, outbox: Outbox) -> None:
+def test_many_that_wait_are_written_a_part_a_turn(turns: FakeTurns, outbox: Outbox) -> None:
     pairs = [Pair(turns, outbox) for _ in range(300)]
     for pair in pairs:
         pair.connection.write_later(b"news")
@@ -120,15 +89,13 @@ def test_many_that_wait_are_written_a_part_a_turn(turns: Turns, outbox: Outbox) 
         pair.close()
 
 
-def test_closing_writes_what_waits(turns: Turns, outbox: Outbox) -> None:
-    pair = Pair(turns, outbox)
+def test_closing_writes_what_waits(pair: Pair) -> None:
     pair.connection.write_later(b"last")
     pair.connection.close("over", is_mutual=True)
     assert pair.read() == b"last"
-    pair.client.close()
 
 
-def test_what_waits_counts_against_the_limit(turns: Turns, outbox: Outbox) -> None:
+def test_what_waits_counts_against_the_limit(turns: FakeTurns, outbox: Outbox) -> None:
     pair = Pair(turns, outbox, limit=10)
     pair.connection.write_later(b"x" * 11)
     assert pair.connection.is_closed

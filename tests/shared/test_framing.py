@@ -470,13 +470,11 @@ def test_deferral_is_switched_off_where_it_can_be(monkeypatch: pytest.MonkeyPatc
 
 
 def test_header_that_is_known_is_read_as_one_that_is_new() -> None:
-    from xcluster.shared.parsers import MAX_KNOWN_HEADER
-
     def opened(to: str) -> list[object]:
         return list(Framer(ParserPool(), 10_000).feed(header.replace("HERE", to).encode()))
 
     header = "<stream:stream to='HERE' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
-    long = "a" * MAX_KNOWN_HEADER
+    long = "a" * parsers.MAX_KNOWN_HEADER
     assert opened("a.example") == opened("a.example") != opened("b.example")
     assert opened(long) == opened(long)
     broken = header.replace("etherx", "nowhere")
