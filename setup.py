@@ -32,7 +32,7 @@ setup(
     package_data={"xcluster.node.store": ["migrations/*.sql"], "xcluster.loadtest.bench": ["*.c"]},
     install_requires=[
         "click>=8.1",  # the command line: help, options, exit codes
-        "cryptography>=42",  # self-signed certificates, tls-server-end-point
+        "cryptography>=48",  # self-signed certificates, tls-server-end-point, PBKDF2 of OpenSSL 4
         "gevent>=24.2",  # the loop: io watchers without a greenlet per connection
         "idna>=3.6",  # IDNA2008 for domainparts (RFC 7622 §3.2)
         "lxml>=5.1",  # trees for the stanzas that the server itself must understand

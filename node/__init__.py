@@ -34,6 +34,7 @@ what gives it a world
   connection      (I/O) one client: transport, framer, negotiation, session
   reception       (I/O) what all client connections share
   passwords       (I/O) PLAIN, in threads
+  pool            (I/O) threads for work that takes long
   noise           (I/O) random bytes
   trimming        (I/O) memory given back after many have left
   calls           (I/O) questions of one node to another

@@ -287,28 +287,27 @@ class ClientConnection:
 
     def _derive(self, step: Derive, more: bool) -> None:
         assert self._negotiation is not None
-        if self._reception.passwords.known(step.user, step.password, step.key):
+        passwords = self._reception.passwords
+        if passwords.known(step.user, step.password, step.key):
             self._step(self._negotiation.derived(True))
         else:
-            self._wait(self._run_derive, step)
+            self.hold()
+            derived = partial(self._run_wait, self._derived)
+            passwords.check(step.user, step.password, step.key, step.hash_name, derived)
 
-    def _run_derive(self, step: Derive) -> Step:
+    def _derived(self, is_right: Callable[[], bool]) -> Step:
         assert self._negotiation is not None
-        is_right = self._reception.passwords.check(step.user, step.password, step.key, step.hash_name)
-        return self._negotiation.derived(is_right)
+        return self._negotiation.derived(is_right())
 
     def _register(self, step: Register, more: bool) -> None:
-        self._wait(self._run_register, step)
+        self.hold()
+        gevent.spawn(self._run_wait, self._run_register, step)
 
     def _run_register(self, step: Register) -> Step:
         return Reply(self._reception.registrar.answer(step.stanza, self.address))
 
-    def _wait(self, work: Callable[[Any], Step], step: Step) -> None:
-        self.hold()
-        gevent.spawn(self._run_wait, work, step)
-
     def _run_wait(self, work: Callable[[Any], Step], argument: Any) -> None:
-        """Go on with what was waited for: in a greenlet, or called back by the store."""
+        """Go on with what was waited for: in a greenlet, or called back by the store or a thread."""
         try:
             try:
                 done = work(argument)

@@ -7,10 +7,13 @@ everywhere at once; what is kept of a password is a keyed hash that is of no use
 import hashlib
 import os
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 
-from gevent.threadpool import ThreadPool
+from gevent.event import AsyncResult
 
-from xcluster.node.store.protocol import ScramKey
+from xcluster.node.pool import Pool
+from xcluster.node.store.protocol import ScramKey, Then
 from xcluster.node.stream import scram
 from xcluster.shared.errors import AuthError
 
@@ -19,7 +22,7 @@ class Passwords:
     """One a process."""
 
     def __init__(self, threads: int, queue: int, cached: int) -> None:
-        self._pool = ThreadPool(max(threads, 1))
+        self._pool = Pool(max(threads, 1))
         self._queue = queue
         self._waiting = 0
         self._cached = cached
@@ -36,28 +39,40 @@ class Passwords:
         self.counters["cached"] += 1
         return True
 
-    def check(self, user: str, password: str, key: ScramKey, hash_name: str) -> bool:
-        """Derive and compare, in a thread; raises AuthError when too many wait."""
+    def check(self, user: str, password: str, key: ScramKey, hash_name: str, then: Then[bool]) -> None:
+        """Derive and compare, in a thread; at once an AuthError when too many wait."""
         if self._waiting >= self._queue:
             self.counters["overfull"] += 1
-            raise AuthError("temporary-auth-failure", "too many log-ins at once")
+            then(_refuse)
+            return
         self._waiting += 1
-        try:
-            self.counters["derived"] += 1
-            is_right: bool = self._pool.apply(scram.matches, (password, key, hash_name))
-        finally:
-            self._waiting -= 1
+        self.counters["derived"] += 1
+        mark = self._mark(user, password, key)
+        self._pool.do(partial(scram.matches, password, key, hash_name), partial(self._checked, mark, then))
+
+    def _checked(self, mark: bytes, then: Then[bool], answer: Callable[[], bool]) -> None:
+        self._waiting -= 1
+        then(partial(self._remembered, mark, answer))
+
+    def _remembered(self, mark: bytes, answer: Callable[[], bool]) -> bool:
+        is_right = answer()
         if is_right:
-            self._good[self._mark(user, password, key)] = None
+            self._good[mark] = None
             if len(self._good) > self._cached:
                 self._good.popitem(last=False)
         return is_right
 
     def derive(self, password: str, salt: bytes, iterations: int, hash_name: str) -> ScramKey:
-        """A new key, in a thread."""
-        key: ScramKey = self._pool.apply(scram.derive, (password, salt, iterations, hash_name))
+        """A new key, in a thread; the greenlet waits. Raises ValueError for a bad password."""
+        answer: AsyncResult[Callable[[], ScramKey]] = AsyncResult()
+        self._pool.do(partial(scram.derive, password, salt, iterations, hash_name), answer.set)
+        key: ScramKey = answer.get()()
         return key
 
     def _mark(self, user: str, password: str, key: ScramKey) -> bytes:
         text = b"\0".join((user.encode(), key.stored_key, password.encode()))
         return hashlib.blake2b(text, digest_size=16, key=self._secret).digest()
+
+
+def _refuse() -> bool:
+    raise AuthError("temporary-auth-failure", "too many log-ins at once")
