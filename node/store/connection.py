@@ -68,9 +68,6 @@ class Connection(Protocol):
     def begin(self) -> str:
         """Begin to write; returns a ticket for `committed`."""
 
-    def begin_reading(self) -> None:
-        """Begin to read: all of it from one moment, where the database does that for nothing."""
-
     def commit(self) -> None: ...
 
     def rollback(self) -> None:

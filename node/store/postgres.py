@@ -107,12 +107,8 @@ class PostgresConnection:
         self._mark = int(row[0])
         return str(self._mark)
 
-    def begin_reading(self) -> None:
-        pass  # verbs that read several things use one statement, or say why not
-
     def commit(self) -> None:
-        if self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-            self.run("commit")
+        self.run("commit")
 
     def rollback(self) -> None:
         try:

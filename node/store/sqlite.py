@@ -124,9 +124,6 @@ class SqliteConnection:
         self.run("begin immediate")
         return ""
 
-    def begin_reading(self) -> None:
-        self.run("begin")
-
     def commit(self) -> None:
         self.run("commit")
 

@@ -1,6 +1,7 @@
 """A thread with a database connection: takes what is queued together, does it, answers (I/O).
 
-The one writer does a batch in one transaction (group commit); readers do it in one snapshot.
+The one writer does a batch in one transaction (group commit). Readers need none: a question that must see one
+moment is one statement, and each statement more would hand Python's lock to the loop and want it back.
 """
 
 import logging
@@ -135,11 +136,10 @@ class Worker:
                     connection = self._connection = self._connect()
                 if self._writes:
                     ticket = connection.begin()
-                else:
-                    connection.begin_reading()
                 done = self._run(connection, batch)
-                committing = True
-                connection.commit()
+                if self._writes:
+                    committing = True
+                    connection.commit()
             except self._errors as error:
                 fault: Fault = "lost" if connection is None else connection.fault(error)
                 if fault == "bad":
