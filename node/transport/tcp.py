@@ -7,6 +7,7 @@ can be paused: for a client over its rate, or one whose stanzas wait for somethi
 import errno
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -175,15 +176,22 @@ class Connection:
         self._out.append(data)
         self.queued += len(data)
         if self.queued > self.limit:
+            self._relieve()
+        return not self.closing
+
+    def _relieve(self) -> None:
+        """One turn may have more for a client than `limit`: what the kernel takes of it does not count."""
+        if not self._handshaking and (self._writer is None or not self._writer.active):
+            self._send(self._give_up)
+        if self.queued > self.limit:
             self._give_up("does not read")
-            return False
-        return True
 
     def _give_up(self, reason: str) -> None:
         """Abort, but not now: whoever writes may be half-way through a change that the end would touch."""
         self.closing = reason
         self._out.clear()
         self._rest = None
+        self.queued = 0
         self._reader.stop()
         self.turns.soon(self.abort, reason)
 
@@ -192,14 +200,14 @@ class Connection:
         self._is_dirty = False
         if self.is_closed or self._handshaking or (self._writer is not None and self._writer.active):
             return
-        self._send()
+        self._send(self.abort)
 
     def flush_waiting(self) -> None:
         """Write what has waited for company and found none."""
         self._is_waiting = False
         self.flush()
 
-    def _send(self) -> None:
+    def _send(self, fail: Callable[[str], None]) -> None:
         while self._out or self._rest is not None:
             if self._rest is None:
                 self._rest = memoryview(self._out[0] if len(self._out) == 1 else b"".join(self._out))
@@ -212,7 +220,7 @@ class Connection:
             except ssl.SSLWantReadError:
                 return
             except OSError as error:
-                self.abort(_name(error))
+                fail(_name(error))
                 return
             self.queued -= sent
             self._rest = self._rest[sent:] if sent < len(self._rest) else None
@@ -232,7 +240,7 @@ class Connection:
         if self._handshaking:
             self._shake_hands()
         else:
-            self._send()
+            self._send(self.abort)
 
     # TLS
 

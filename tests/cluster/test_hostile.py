@@ -21,7 +21,7 @@ from xcluster.loadtest.scram import Scram, plain
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-MAX_OUTPUT = 1_000_000
+MAX_OUTPUT = 3_000_000  # more than the large stanzas together: who reads them late is not to be cut
 LOGIN_FAILURES = 3
 NEGOTIATION_S = 4.0
 STREAMS = "http://etherx.jabber.org/streams"

@@ -95,8 +95,40 @@ def test_closing_writes_what_waits(pair: Pair) -> None:
     assert pair.read() == b"last"
 
 
-def test_what_waits_counts_against_the_limit(turns: FakeTurns, outbox: Outbox) -> None:
-    pair = Pair(turns, outbox, limit=10)
-    pair.connection.write_later(b"x" * 11)
+def test_what_waits_counts_against_the_limit(turns: FakeTurns, pair: Pair) -> None:
+    while not pair.connection.closing:
+        pair.connection.write_later(b"x" * 500)
+    turns.end()
     assert pair.connection.is_closed
+
+
+def test_a_turn_that_has_more_than_may_wait_cuts_nobody_who_reads(turns: FakeTurns, pair: Pair) -> None:
+    for number in range(50):
+        pair.connection.write(b"%02d" % number * 50)  # 5,000 bytes; 1,000 may wait
+    turns.end()
+    assert not pair.connection.closing
+    assert pair.read() == b"".join(b"%02d" % number * 50 for number in range(50))
+
+
+def test_who_leaves_more_than_may_wait_is_cut_when_the_turn_is_over(turns: FakeTurns, pair: Pair) -> None:
+    taken = 0
+    while not pair.connection.closing:
+        pair.connection.write(b"x" * 500)
+        taken += 500
+    assert pair.connection.closing == "does not read"
+    assert not pair.connection.is_closed  # whoever writes is half-way through something
+    turns.end()
+    assert pair.connection.is_closed
+    came = 0
+    while data := pair.read():
+        came += len(data)
+    assert 0 < taken - came <= 2000  # what the kernel did not take: the limit, and the last writes
+
+
+def test_a_peer_that_is_gone_ends_the_connection_later_too(turns: FakeTurns, pair: Pair) -> None:
     pair.client.close()
+    for _ in range(20):
+        pair.connection.write(b"x" * 100)
+    assert (pair.connection.closing, pair.connection.is_closed) == ("epipe", False)
+    turns.end()
+    assert pair.connection.is_closed

@@ -1,6 +1,7 @@
 """The double of node/clock.py's Turns."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 
@@ -11,6 +12,7 @@ class FakeTurns:
         self.now = 0.0
         self.ends: list[Callable[[], None]] = []
         self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.next: list[Callable[[], None]] = []  # what was to be done soon
 
     def at_end(self, action: Callable[[], None]) -> None:
         self.ends.append(action)
@@ -19,13 +21,14 @@ class FakeTurns:
         pass
 
     def soon(self, action: Callable[..., None], *arguments: Any) -> None:
-        action(*arguments)
+        self.next.append(partial(action, *arguments))
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         self.timers.append((seconds, action))
 
     def end(self) -> None:
-        for action in self.ends:
+        soon, self.next = self.next, []
+        for action in soon + self.ends:
             action()
 
     def ring(self) -> float:
