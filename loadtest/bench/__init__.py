@@ -2,7 +2,7 @@
 
     command (click) -> schedule (run by run, server by server) -> rows (the table)
         |                                                          |
-     output <- results (medians, spread, ratios)               messages, logins, memory, growth (measures)
+     output <- results (medians, spread, ratios)               messages, logins, memory, growth, machine (measures)
                                                                    |
                                                                harness (I/O: one server, load, clocks)
                        generator (I/O: builds and drives generator.c)   |   processes (I/O: /proc)

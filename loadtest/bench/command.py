@@ -90,7 +90,7 @@ def main(
     about = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} ({platform.python_compiler()}, {platform.python_build()[1]})",
         "servers": {server.name: server.about for server in servers},
         "runs": runs,
         "sizes": msgspec.to_builtins(sizes),
@@ -116,6 +116,7 @@ def main(
     console.print(output.table(results, shown))
     for server in servers:
         tell(f"{server.name}: {server.about}")
+    tell(f"Python {about['python']}")
     for result in results:
         for name, reasons in result.void.items():
             console.print(f"void: {result.row.name}, {name}: {reasons[0]}", style="red", markup=False)

@@ -5,6 +5,7 @@ import msgspec
 from xcluster.loadtest.bench.growth import more_nodes, more_sessions, old, throughput
 from xcluster.loadtest.bench.harness import Measure, shared, view
 from xcluster.loadtest.bench.logins import classic, login, tls_on_top
+from xcluster.loadtest.bench.machine import slowness
 from xcluster.loadtest.bench.memory import memory
 from xcluster.loadtest.bench.messages import MIXED, OTHER, aged, message
 from xcluster.loadtest.bench.servers import THREE, TWO
@@ -96,4 +97,9 @@ GROWTH = [
     Row("memory, 100,000 log-ins later / before", "x", view("memory", old), FLAT, share=None, slow=True),
 ]  # fmt: skip
 
-ROWS = [*MESSAGES, *LOGINS, *IDLE, *GROWTH]
+MACHINE = [
+    Row("the machine, kept busy / its best", "x", slowness(), share=None),
+    Row("the machine, after 1 ms of rest / its best", "x", slowness(0.001), share=None),
+]
+
+ROWS = [*MACHINE, *MESSAGES, *LOGINS, *IDLE, *GROWTH]
