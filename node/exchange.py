@@ -138,7 +138,7 @@ class Exchange:
             self.lanes.pump(now)
 
     def flush(self, now: float) -> list[mesh.Outgoing]:
-        """What is to be sent: after `settle`, in the same turn or in a later one."""
+        """`settle`, and what is to be sent: for owners without a pace of their own, like the simulation's."""
         self.settle(now)
         return self.mesh.flush(now)
 
