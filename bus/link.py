@@ -7,7 +7,10 @@ to send everything again (another bus) and whether the peer lives.
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
+
+import msgspec
 
 from xcluster.bus import wire
 from xcluster.bus.messages import Frame, Origin, Task
@@ -23,15 +26,12 @@ REORDER = 64  # frames held while an earlier one is missing
 RESERVE = 1024  # beyond the window, for IQs and presence; answers and control tasks always pass
 
 
-class Sent:
+class Sent(msgspec.Struct, gc=False, frozen=True):
     """A task on its way: its number, its bytes, and whatever the sender wants back if it fails."""
 
-    __slots__ = ("context", "data", "number")
-
-    def __init__(self, number: int, data: bytes, context: Any) -> None:
-        self.number = number
-        self.data = data
-        self.context = context
+    number: int
+    data: bytes
+    context: Any
 
 
 class Link:
@@ -43,8 +43,9 @@ class Link:
         "_next",
         "_resend_at",
         "_resend_s",
-        "_taken_since_ack",
+        "_told",
         "_unsent",
+        "_unsent_bytes",
         "acked",
         "bus",
         "me",
@@ -67,10 +68,11 @@ class Link:
         self.taken = 0  # we have taken all of the peer's up to here
         self.resent = 0
         self._next = 1
-        self._unsent = 0  # how many at the right end of unacked were never sent
+        self._unsent = 0  # how many at the right end of unacked are to be sent
+        self._unsent_bytes = 0  # at most so many in them
         self._held: dict[int, list[Task | None]] = {}
         self._ack_due = 0.0
-        self._taken_since_ack = 0
+        self._told = 0  # what the peer was last told of `taken`
         self._resend_at = 0.0
         self._resend_s = RESEND_S
 
@@ -91,33 +93,46 @@ class Link:
     def send(self, task: Task, context: Any = None) -> int:
         """Queue a task; returns its number. It goes out with the next `frames`."""
         number = self._next
-        self._next += 1
-        self.unacked.append(Sent(number, wire.encode(task), context))
+        self._next = number + 1
+        data = wire.encode(task)
+        self.unacked.append(Sent(number, data, context))
         self._unsent += 1
+        self._unsent_bytes += len(data)
         return number
 
     def frames(self, now: float, seq: int) -> Iterator[Frame]:
         """What is to be sent now: tasks never sent, and an acknowledgement when it is due."""
         while self._unsent:
-            start = len(self.unacked) - self._unsent
-            items: list[bytes] = []
-            size = 0
-            for index in range(start, len(self.unacked)):
-                data = self.unacked[index].data
-                if items and (len(items) == FRAME_TASKS or size + len(data) > FRAME_BYTES):
-                    break
-                items.append(data)
-                size += len(data)
-            self._unsent -= len(items)
+            first = self.unacked[-self._unsent].number
+            items = self._batch()
             if not self._resend_at:
                 self._resend_at = now + self._resend_s
-            yield self._frame(self.unacked[start].number, items, seq)
-        if self._ack_due and (now >= self._ack_due or self._taken_since_ack >= ACK_EVERY):
+            yield self._frame(first, items, seq)
+        if self._ack_due and (now >= self._ack_due or self.taken - self._told >= ACK_EVERY):
             yield self._frame(self._next, [], seq)
+
+    def _batch(self) -> list[bytes]:
+        """What goes into the next frame; it counts as sent."""
+        unacked, unsent = self.unacked, self._unsent
+        if unsent <= FRAME_TASKS and self._unsent_bytes <= FRAME_BYTES:  # usually: all there is
+            items = [sent.data for sent in islice(reversed(unacked), unsent)]
+            items.reverse()
+            self._unsent = self._unsent_bytes = 0
+            return items
+        items = []
+        size = 0
+        for sent in islice(unacked, len(unacked) - unsent, None):
+            if items and (len(items) == FRAME_TASKS or size + len(sent.data) > FRAME_BYTES):
+                break
+            items.append(sent.data)
+            size += len(sent.data)
+        self._unsent -= len(items)
+        self._unsent_bytes -= size
+        return items
 
     def _frame(self, first: int, items: list[bytes], seq: int) -> Frame:
         self._ack_due = 0.0
-        self._taken_since_ack = 0
+        self._told = self.taken
         return Frame(self.me, self.peer, first, len(items), wire.array(items), self.taken, seq)
 
     def received(self, frame: Frame, now: float) -> Iterator[tuple[int, Task | None]]:
@@ -127,31 +142,29 @@ class Link:
         acknowledgement."""
         if frame.count:
             self._ack_due = self._ack_due or now + ACK_DELAY_S
-        if frame.first + frame.count - 1 <= self.taken:
+        first = frame.first
+        if first + frame.count - 1 <= self.taken:
             return
-        if frame.first > self.taken + 1:
+        tasks = self._decoded(frame)
+        if first > self.taken + 1:
             if frame.count and len(self._held) < REORDER:
-                self._held[frame.first] = self._decoded(frame)
+                self._held[first] = tasks
             return
-        yield from self._take(frame.first, self._decoded(frame))
-        while self._held:
-            first = min(self._held)
-            if first > self.taken + 1:
-                break
-            yield from self._take(first, self._held.pop(first))
+        while True:
+            for number, task in enumerate(tasks, first):
+                if number == self.taken + 1:
+                    self.taken = number
+                    yield number, task
+            first = min(self._held, default=0)
+            if not 0 < first <= self.taken + 1:
+                return
+            tasks = self._held.pop(first)
 
     def _decoded(self, frame: Frame) -> list[Task | None]:
         decoded = wire.tasks(frame.items)
         if len(decoded) != frame.count:
             raise WireError(f"a frame of {frame.count} tasks that holds {len(decoded)}")
         return decoded
-
-    def _take(self, first: int, items: list[Task | None]) -> Iterator[tuple[int, Task | None]]:
-        for number, task in enumerate(items, first):
-            if number == self.taken + 1:
-                self.taken = number
-                self._taken_since_ack += 1
-                yield number, task
 
     def acknowledged(self, frame: Frame, now: float) -> bool:
         """The peer has taken all up to `frame.ack`; True when that is news.
@@ -164,7 +177,9 @@ class Link:
         unacked = self.unacked
         while unacked and unacked[0].number <= ack:
             unacked.popleft()
-        self._unsent = min(self._unsent, len(unacked))
+        if self._unsent > len(unacked):  # what was to be sent again had arrived
+            self._unsent = len(unacked)
+            self._unsent_bytes = sum(len(sent.data) for sent in unacked)
         self._resend_s = RESEND_S
         self._resend_at = now + RESEND_S if len(unacked) > self._unsent else 0.0
         return True
@@ -186,6 +201,7 @@ class Link:
         """Send everything unacknowledged once more: a time-out, or another bus."""
         self.resent += len(self.unacked) - self._unsent
         self._unsent = len(self.unacked)
+        self._unsent_bytes = sum(len(sent.data) for sent in self.unacked)
         self._resend_at = 0.0
         self._ack_due = self._ack_due or now
 
@@ -195,6 +211,6 @@ class Link:
         held = list(self.unacked)
         self.unacked.clear()
         self._held.clear()
-        self._unsent = 0
+        self._unsent = self._unsent_bytes = 0
         self._resend_at = self._ack_due = 0.0
         return held

@@ -148,9 +148,26 @@ class Mesh:
         link = self.links.get(target)
         if link is None or (context is not None and link.is_overfull):
             return 0
-        self._touched[target] = None
-        self.wake()
+        self._touch(target)
         return link.send(task, context)
+
+    def offer(self, target: Origin, task: Task, context: Any) -> int:
+        """As `send`, for what may take another way: 0 also when the peer does not accept it."""
+        link = self.links.get(target)
+        if (
+            link is None
+            or len(link.unacked) >= link.window
+            or self.members.peers[target].state is not State.ALIVE
+        ):
+            return 0
+        self._touch(target)
+        return link.send(task, context)
+
+    def _touch(self, target: Origin) -> None:
+        """There is something for this peer at the end of the turn."""
+        if target not in self._touched:
+            self._touched[target] = None
+            self.wake()
 
     def is_taken(self, target: Origin, number: int) -> bool:
         """Whether a task of ours is off our hands: acknowledged, or its link is void."""

@@ -82,9 +82,9 @@ class Directory:
 
     # reading
 
-    def find(self, jid: str) -> Record | None:
-        """The session that has this full JID."""
-        entry = self._users.get(bare(jid))
+    def find(self, jid: str, user: str = "") -> Record | None:
+        """The session that has this full JID; `user` is the bare JID, if it is at hand."""
+        entry = self._users.get(user or bare(jid))
         if entry is None:
             return None
         if isinstance(entry, dict):

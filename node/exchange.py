@@ -165,7 +165,10 @@ class Exchange:
 
     def task(self, origin: Origin, number: int, task: Task) -> None:
         if isinstance(task, RouteStanza):
-            missing = [counter for counter in task.targets if not self.local.deliver(counter, task)]
+            missing = []
+            for counter in task.targets:
+                if not self.local.deliver(counter, task):
+                    missing.append(counter)
             if missing:
                 self.counters["undeliverable"] += len(missing)
                 self.mesh.send(origin, Undeliverable(number, missing))

@@ -80,10 +80,11 @@ class Intake:
         return True
 
     def _remember(self, mark: int) -> None:
-        if self._seen is None:
-            self._seen = array("q")
-        if len(self._seen) < REMEMBERED:
-            self._seen.append(mark)
+        seen = self._seen
+        if seen is None:
+            seen = self._seen = array("q")
+        if len(seen) < REMEMBERED:
+            seen.append(mark)
         else:
-            self._seen[self._next] = mark
+            seen[self._next] = mark
             self._next = (self._next + 1) % REMEMBERED

@@ -33,6 +33,8 @@ class Transit(Protocol):
 
     def send(self, target: Origin, task: Task, context: Any = None) -> int: ...
 
+    def offer(self, target: Origin, task: Task, context: Any) -> int: ...
+
     def is_taken(self, target: Origin, number: int) -> bool: ...
 
     def accepts(self, target: Origin) -> bool: ...
@@ -157,14 +159,16 @@ class Lanes:
         sids = ((origin, record.counter),)
         if lane is None:
             lane = _Lane(key)
-        elif any(targets != sids for _, _, targets in lane.pending):
-            return False
-        if not self.transit.accepts(origin):
+        else:
+            for _, _, targets in lane.pending:
+                if targets != sids:
+                    return False
+        counters = [record.counter]
+        number = self.transit.offer(origin, _task(parcel, counters), (parcel, counters))
+        if not number:
             return False
         parcel.hopes = 1
-        self._send(parcel, lane, origin, [record.counter], sids)
-        if not parcel.hopes:
-            return False
+        lane.pending = [(origin, number, sids)]  # whatever was there went the same way
         self._lanes[key] = lane
         return True
 
@@ -370,18 +374,7 @@ class Lanes:
         counters: list[int],
         sids: tuple[tuple[Origin, int], ...],
     ) -> None:
-        task = RouteStanza(
-            counters,
-            parcel.to.full,
-            parcel.from_,
-            parcel.kind,
-            parcel.identity,
-            parcel.raw,
-            parcel.sender,
-            parcel.delayed,
-            parcel.type,
-        )
-        number = self.transit.send(origin, task, (parcel, counters))
+        number = self.transit.send(origin, _task(parcel, counters), (parcel, counters))
         if number:
             lane.pending = [entry for entry in lane.pending if entry[0] != origin or entry[2] != sids]
             lane.pending.append((origin, number, sids))
@@ -437,3 +430,18 @@ class Lanes:
         lane.queue.insert(place, parcel)
         self._unpark(lane)
         self._waiting[lane] = None
+
+
+def _task(parcel: Parcel, counters: list[int]) -> RouteStanza:
+    """What asks another node to give it to these sessions of its own."""
+    return RouteStanza(
+        counters,
+        parcel.to.full,
+        parcel.from_,
+        parcel.kind,
+        parcel.identity,
+        parcel.raw,
+        parcel.sender,
+        parcel.delayed,
+        parcel.type,
+    )

@@ -47,7 +47,7 @@ def fallback(kind: str, type: str | None) -> Fallback:
 def targets(directory: Directory, kind: str, type: str | None, to: Jid) -> tuple[Record, ...]:
     """The sessions that an address itself names: () when it names none (that we know of)."""
     if to.resource:
-        record = directory.find(to.full)
+        record = directory.find(to.full, to.bare)
         return (record,) if record is not None else ()
     return _of_bare(directory, kind, type, to.bare)
 

@@ -39,6 +39,9 @@ class Transit:
         self.contexts[target, self.numbers[target]] = context
         return self.numbers[target]
 
+    def offer(self, target: Origin, task: Task, context: Any) -> int:
+        return self.send(target, task, context) if self.accepts(target) else 0
+
     def is_taken(self, target: Origin, number: int) -> bool:
         return target in self.taken or target in self.dead
 
