@@ -164,9 +164,10 @@ class Cluster:
 
     def _end_turn(self) -> None:
         self._exchange.settle(self._turns.now)
-        if self.mesh.wants_flush:
+        mesh = self._exchange.mesh
+        if mesh.wants_flush:
             self._sending.ask()
-        if not self._ack_timer and self.mesh.owes_acks:
+        if mesh.links and not self._ack_timer and mesh.owes_acks:
             self._ack_timer = True
             self._turns.after(ACK_S, self._send_acks)
 

@@ -63,10 +63,12 @@ class ClientConnection:
         "connection",
         "session",
         "since",
+        "write",
     )
 
     def __init__(self, connection: Connection, reception: Reception, direct_tls: bool) -> None:
         self.connection = connection
+        self.write: Callable[[bytes], None] = connection.write
         self.session: Session | None = None
         self.since = connection.turns.now
         self._reception = reception
@@ -96,9 +98,6 @@ class ClientConnection:
     @property
     def is_secure(self) -> bool:
         return self.connection.is_tls
-
-    def write(self, data: bytes) -> None:
-        self.connection.write(data)
 
     def write_later(self, data: bytes) -> None:
         self.connection.write_later(data)
@@ -181,7 +180,10 @@ class ClientConnection:
                 self._go_on_later()
                 return
             try:
-                self._handle(event, index + 1 < len(events))
+                if self.session is not None and type(event) is Stanza:  # nearly always
+                    self._reception.inbound.stanza(self.session, event)
+                else:
+                    self._handle(event, index + 1 < len(events))
             except StreamError as error:
                 self.end(error.condition, error.text)
             except Exception:
@@ -222,12 +224,9 @@ class ClientConnection:
             self.connection.resume()
 
     def _handle(self, event: Event, more: bool) -> None:
-        if type(event) is Stanza:
-            if self.session is not None:
-                self._reception.inbound.stanza(self.session, event)
-            else:
-                assert self._negotiation is not None
-                self._step(self._negotiation.element(event), more)
+        if isinstance(event, Stanza):
+            assert self._negotiation is not None
+            self._step(self._negotiation.element(event), more)
         elif isinstance(event, StreamHeader):
             if self._negotiation is None:
                 raise StreamError("invalid-xml", "a second stream header")

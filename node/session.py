@@ -1,5 +1,6 @@
 """One connected resource of ours: its addresses, its presence, and the way to its client."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from xcluster.node.intake import Intake
@@ -96,6 +97,7 @@ class Sessions:
         self._by_counter: dict[int, Session] = {}
         self._by_user: dict[str, Session | list[Session]] = {}
         self._counter = 0
+        self.get: Callable[[int], Session | None] = self._by_counter.get  # by counter
 
     def next_counter(self) -> int:
         self._counter += 1
@@ -120,9 +122,6 @@ class Sessions:
                 self._by_user[session.bare] = entry[0]
         else:
             del self._by_user[session.bare]
-
-    def get(self, counter: int) -> Session | None:
-        return self._by_counter.get(counter)
 
     def of(self, bare: str) -> list[Session]:
         """The sessions here of a bare JID."""

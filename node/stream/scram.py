@@ -153,8 +153,9 @@ class ScramServer:
             raise AuthError("malformed-request")
         auth_message = f"{self._first},{self._server_first},{without_proof}".encode()
         signature = hmac.digest(key.stored_key, auth_message, self.hash_name)
-        client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
-        proven = hmac.compare_digest(hashlib.new(self.hash_name, client_key).digest(), key.stored_key)
+        client_key = int.from_bytes(proof, "big") ^ int.from_bytes(signature, "big")
+        stored_key = hashlib.new(self.hash_name, client_key.to_bytes(len(proof), "big")).digest()
+        proven = hmac.compare_digest(stored_key, key.stored_key)
         same_nonce = hmac.compare_digest(fields[1][2:].encode(), self._nonce.encode())
         same_channel = hmac.compare_digest(bound, self._bound)
         if not (proven and same_nonce and same_channel):

@@ -29,8 +29,9 @@ class Outbox:
 
     def add(self, connection: Flushable) -> None:
         """Flush it when the turn ends; call once a turn."""
+        if not self._dirty:
+            self._turns.ask_end()
         self._dirty.append(connection)
-        self._turns.ask_end()
 
     def add_later(self, connection: Flushable) -> None:
         """Call its `flush_waiting` after `delay_s`; call again only then."""

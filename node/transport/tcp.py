@@ -80,7 +80,7 @@ class Connection:
         self._loop = loop
         self._outbox = outbox
         self._out: list[bytes] = []
-        self._rest: memoryview | None = None  # of a write that the kernel took only in part
+        self._rest: bytes | memoryview | None = None  # what the kernel has not taken yet
         self._is_dirty = False  # flushed when the turn ends
         self._is_waiting = False  # flushed within a moment
         self._paused = False
@@ -159,25 +159,28 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         """Send at the end of the turn. A client that lets more than `limit` bytes wait is cut."""
-        if self._collect(data) and not self._is_dirty:
+        if self.closing or self.is_closed:
+            return
+        self._out.append(data)
+        self.queued += len(data)
+        if self.queued > self.limit:
+            self._relieve()
+        if not self._is_dirty:
             self._is_dirty = True
             self._outbox.add(self)
 
     def write_later(self, data: bytes) -> None:
         """Send with the next `write`, or after the outbox's delay: nobody waits for it."""
-        if self._collect(data) and not (self._is_dirty or self._is_waiting):
-            self._is_waiting = True
-            self._outbox.add_later(self)
-
-    def _collect(self, data: bytes) -> bool:
-        """False when it won't be written."""
-        if self.is_closed or self.closing:
-            return False
+        # As in `write`, without a call: this happens for every stanza.
+        if self.closing or self.is_closed:
+            return
         self._out.append(data)
         self.queued += len(data)
         if self.queued > self.limit:
             self._relieve()
-        return not self.closing
+        if not (self._is_dirty or self._is_waiting):
+            self._is_waiting = True
+            self._outbox.add_later(self)
 
     def _relieve(self) -> None:
         """One turn may have more for a client than `limit`: what the kernel takes of it does not count."""
@@ -189,6 +192,7 @@ class Connection:
     def _give_up(self, reason: str) -> None:
         """Abort, but not now: whoever writes may be half-way through a change that the end would touch."""
         self.closing = reason
+        self._is_finished = True  # without a good-bye
         self._out.clear()
         self._rest = None
         self.queued = 0
@@ -210,7 +214,7 @@ class Connection:
     def _send(self, fail: Callable[[str], None]) -> None:
         while self._out or self._rest is not None:
             if self._rest is None:
-                self._rest = memoryview(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+                self._rest = self._out[0] if len(self._out) == 1 else b"".join(self._out)
                 self._out.clear()
             try:
                 sent = self.sock.send(self._rest)
@@ -223,7 +227,7 @@ class Connection:
                 fail(_name(error))
                 return
             self.queued -= sent
-            self._rest = self._rest[sent:] if sent < len(self._rest) else None
+            self._rest = memoryview(self._rest)[sent:] if sent < len(self._rest) else None
         if self._writer is not None:
             self._writer.stop()
         if self.closing:
