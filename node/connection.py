@@ -96,6 +96,14 @@ class ClientConnection:
         return self.connection.heard_at
 
     @property
+    def unsent(self) -> int:
+        return self.connection.queued
+
+    @property
+    def has_lost(self) -> bool:
+        return self.connection.has_lost
+
+    @property
     def is_secure(self) -> bool:
         return self.connection.is_tls
 

@@ -32,6 +32,14 @@ class Line(Protocol):
     def heard_at(self) -> float: ...
 
     @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken; 0 once the connection is over."""
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether it was over before the kernel had taken everything."""
+
+    @property
     def is_secure(self) -> bool: ...
 
 

@@ -1,14 +1,14 @@
 """XEP-0160: messages for people who are away, in the store (design.md §8, rows).
 
 A message enters as a free row, by a writer that commits what has collected in one transaction. A session that
-becomes available (priority not negative) takes its user's rows before anything live reaches it; a row goes once
-it is written to the client. Rows whose announcement was lost are found by a poll. While the store is away
-messages wait here, in order, within a bound.
+becomes available (priority not negative) takes its user's rows before anything live reaches it, portion by portion;
+a row goes once the kernel has taken it for the client, and is free again when that did not happen. Rows whose
+announcement was lost are found by a poll. While the store is away messages wait here, in order, within a bound.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 
@@ -27,6 +27,8 @@ from xcluster.shared.stanza import Stanza, with_delay
 log = logging.getLogger(__name__)
 
 BATCH = 500
+PORTION_BYTES = 262_144  # of what is stored, given to a client at once; the next when the kernel has taken it
+LOOK_S = 0.02  # how often that is looked for
 MAX_LATELY = 100_000  # users for whom a message was stored lately; beyond: only the poll finds their rows
 REST_S = 0.01  # between the starts of two commits
 RETRY_S = (0.1, 2.0)  # first and longest pause while the store is away
@@ -219,10 +221,32 @@ class Offline(Feature):
             if rows:
                 self._free(holder)
             return
-        self._hand_over(session, rows)
-        if rows:
-            self.counters["flushed"] += len(rows)
-            self._run_drop(session.user, [row.identity for row in rows])
+        self._run_portions(session, holder, rows)
+
+    def _run_portions(self, session: Session, holder: str, rows: list[OfflineRow]) -> None:
+        """However much it is: a client is cut only for what it does not read, and loses nothing by that."""
+        portions = list(_portions(rows))
+        for number, portion in enumerate(portions, 1):
+            if number < len(portions):
+                session.intake.fetch()  # what is live waits on
+            self._hand_over(session, portion)
+            if portion and not self._is_written(session):
+                self._free(holder)
+                return
+            if portion:
+                self.counters["flushed"] += len(portion)
+                self._run_drop(session.user, [row.identity for row in portion])
+            if not session.is_bound:
+                self._free(holder)
+                return
+
+    def _is_written(self, session: Session) -> bool:
+        """Wait until the kernel has taken all that the client was given, or never will."""
+        pause_s = 0.0  # until the turn ends: usually that is it
+        while session.line.unsent:
+            self._sleep(pause_s)
+            pause_s = LOOK_S
+        return not session.line.has_lost
 
     def _hand_over(self, session: Session, rows: list[OfflineRow]) -> None:
         domain = self._config.server.domain
@@ -278,6 +302,19 @@ class Offline(Feature):
             log.debug("offline_poll_failed", extra=kv(error=error))
         finally:
             self._is_polling = False
+
+
+def _portions(rows: list[OfflineRow]) -> Iterator[list[OfflineRow]]:
+    """In order, each of PORTION_BYTES or one row; an empty one when there are none."""
+    portion: list[OfflineRow] = []
+    size = 0
+    for row in rows:
+        if portion and size + len(row.stanza) > PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append(row)
+        size += len(row.stanza)
+    yield portion
 
 
 def _is_kept(children: tuple[str, ...]) -> bool:

@@ -52,6 +52,7 @@ class Connection:
         "_writer",
         "address",
         "closing",
+        "has_lost",
         "heard_at",
         "is_closed",
         "limit",
@@ -74,6 +75,7 @@ class Connection:
         self.closing = ""  # why it closes once everything is written
         self.limit = limit  # bytes that may wait to be written
         self.queued = 0
+        self.has_lost = False  # bytes that were queued when it ended
         self.read_bytes = READ_BYTES  # taken at once; the owner may want less
         self._is_finished = False  # we have said good-bye
         self._discarded = 0  # reads since then
@@ -193,11 +195,16 @@ class Connection:
         """Abort, but not now: whoever writes may be half-way through a change that the end would touch."""
         self.closing = reason
         self._is_finished = True  # without a good-bye
+        self._forget()
+        self._reader.stop()
+        self.turns.soon(self.abort, reason)
+
+    def _forget(self) -> None:
+        """What is queued will not be written."""
+        self.has_lost = self.has_lost or self.queued > 0
         self._out.clear()
         self._rest = None
         self.queued = 0
-        self._reader.stop()
-        self.turns.soon(self.abort, reason)
 
     def flush(self) -> None:
         """Write what is collected; the rest when the kernel takes it."""
@@ -344,9 +351,7 @@ class Connection:
         if self._writer is not None:
             self._writer.stop()
             self._writer.close()
-        self._out.clear()
-        self._rest = None
-        self.queued = 0
+        self._forget()
         with suppress(OSError):
             self.sock.close()
         if self.owner is not None:

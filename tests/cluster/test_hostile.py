@@ -704,6 +704,43 @@ def test_large_stanzas_to_another_node_arrive(cluster, pair):
         thread.join()
 
 
+def test_more_is_stored_than_may_wait_to_be_written(cluster, pair):
+    """Twice c2s.max_output_bytes: who reads, if slowly, gets all of it, who is cut meanwhile loses nothing."""
+    count, body = 40, "y" * 150_000
+    with RawClient(cluster.port("n1")).log_in("user21", "r") as sender:
+        for number in range(count):
+            sender.send(
+                f"<message to='user22@test.example' type='chat'><body>{number} {body}</body></message>"
+            )
+        sender.ping(30.0)
+    eventually(lambda: cluster.status("n1")["offline_waiting"] == 0)
+    with RawClient(cluster.port("n2"), receive_buffer=65_536).log_in("user22", "cut") as client:
+        client.send("<presence/>")
+        assert "<body>0 y" in client.until("</message>", seconds=10.0)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    eventually(lambda: not cluster.admin().get("/api/sessions", user="user22"))
+    with RawClient(cluster.port("n2"), receive_buffer=65_536).log_in("user22", "r") as client:
+        client.send("<presence/>")
+        numbers = [_number(client.until("</message>", seconds=10.0))]
+        assert numbers[0] < count / 2, "what was not written to the one who was cut is still there"
+        while numbers[-1] < count - 1:
+            pair.talk()  # takes its time
+            numbers.append(_number(client.until("</message>", seconds=10.0)))
+        assert numbers == list(range(numbers[0], count))
+        client.ping(10.0)
+    with RawClient(cluster.port("n1")).log_in("user22", "later") as client:
+        client.send("<presence/>")
+        answer = client.until(
+            "<presence ", seconds=10.0
+        )  # its own comes back when all that is stored was given
+        client.ping(10.0)
+        assert "<body>" not in answer
+
+
+def _number(answer):
+    return int(re.search(r"<body>(\d+) y", answer)[1])
+
+
 def test_large_presences_reach_every_node(cluster, pair):
     """They are replicated: five at once must not be more than a bus takes."""
     contact = RawClient(cluster.port("n2")).log_in("user17", "r")

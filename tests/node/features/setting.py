@@ -39,6 +39,8 @@ class Line:
 
     address = "192.0.2.1"
     heard_at = 0.0
+    unsent = 0
+    has_lost = False
 
     def __init__(self) -> None:
         self.written: list[bytes] = []

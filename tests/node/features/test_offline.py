@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.node.features.setting import DOMAIN, ME, NOW, OTHER, Clock, Setting, stanza
+from tests.node.features.setting import DOMAIN, ME, NOW, OTHER, Clock, Line, Setting, stanza
 from xcluster.bus.messages import OfflineWaiting, SessionUp
 from xcluster.node.availability import row
 from xcluster.node.features.offline import Offline
@@ -25,6 +25,7 @@ class At(Setting):
         self.wall = Clock(NOW)
         self.is_behind = False
         self.refused: list[str] = []
+        self.meanwhile: list[Callable[[], None]] = []  # what happens whenever somebody waits
         self.offline = Offline(
             Config(), self.store, self.sessions, self.directory, self.announce, lambda: self.is_behind,
             lambda parcel, type, condition: self.refused.append(condition), self._run, self._sleep, self.wall,
@@ -36,7 +37,8 @@ class At(Setting):
         work(*arguments)
 
     def _sleep(self, seconds: float) -> None:
-        raise AssertionError("nothing to wait for")
+        assert self.meanwhile, "nothing to wait for"
+        self.meanwhile.pop(0)()
 
     def keep(self, body: str, to: str = ALICE) -> None:
         """Somebody has written to alice, for whom no session is known."""
@@ -118,3 +120,77 @@ def test_nobody_is_announced_who_has_no_account(at: At) -> None:
     at.keep("1", f"nobody@{DOMAIN}")
     at.directory.apply(OTHER, SessionUp(7, f"nobody@{DOMAIN}/r", 1, b"<presence/>"))
     assert (at.announced, at.refused) == ([], ["service-unavailable"])
+
+
+LONG = "x" * 150_000  # two are more than a portion
+
+
+class SlowLine(Line):
+    """The kernel takes what is written when the test says so."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.unsent += len(data)
+
+
+def many_for_alice(at: At) -> tuple[Session, SlowLine]:
+    """Three messages, each a portion of its own, and the session that is to get them."""
+    for number in range(3):
+        at.keep(f"{number} {LONG}")
+        at.wall.now += 1.0  # commits are a moment apart
+    alice, line = at.bind("alice"), SlowLine()
+    alice.line = line
+    return alice, line
+
+
+def test_many_are_given_portion_by_portion_each_when_the_client_has_taken_the_last(at: At) -> None:
+    alice, line = many_for_alice(at)
+    given: list[list[str]] = []
+
+    def looks() -> None:
+        given.append([body[0] for body in at.heard(alice)])
+        for raw in alice.intake.take(b"live %d" % len(given), b"<message><body>L</body></message>"):
+            alice.send(raw)
+
+    def takes() -> None:
+        looks()
+        line.unsent = 0
+
+    at.meanwhile = [looks, takes, takes, takes]
+    at.says(alice, b"<presence/>")
+    assert given == [["0"], [], ["1"], ["2", "L", "L", "L"]]
+    assert [body[0] for body in at.heard(alice)] == ["L"]
+    assert at.store.count_offline("alice") == 0
+
+
+def test_what_a_client_did_not_take_is_there_when_it_comes_back(at: At) -> None:
+    alice, line = many_for_alice(at)
+
+    def takes() -> None:
+        line.unsent = 0
+
+    def is_cut() -> None:
+        alice.is_bound = False
+        line.unsent, line.has_lost = 0, True
+
+    at.meanwhile = [takes, is_cut]
+    at.says(alice, b"<presence/>")
+    again = at.bind("alice")
+    at.says(again, b"<presence/>")
+    assert [body[0] for body in at.heard(again)] == ["1", "2"]
+    assert at.store.count_offline("alice") == 0
+
+
+def test_who_leaves_between_two_portions_loses_none(at: At) -> None:
+    alice, line = many_for_alice(at)
+
+    def takes_and_leaves() -> None:
+        line.unsent = 0
+        alice.is_bound = False
+
+    at.meanwhile = [takes_and_leaves]
+    at.says(alice, b"<presence/>")
+    assert [body[0] for body in at.heard(alice)] == ["0"]
+    again = at.bind("alice")
+    at.says(again, b"<presence/>")
+    assert [body[0] for body in at.heard(again)] == ["1", "2"]
