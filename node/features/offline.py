@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 BATCH = 500
 PORTION_BYTES = 262_144  # of what is stored, given to a client at once; the next when the kernel has taken it
 LOOK_S = 0.02  # how often that is looked for
+TAKE_S = 60.0  # how long a portion may take; whoever is slower must not keep its rows in our memory
 MAX_LATELY = 100_000  # users for whom a message was stored lately; beyond: only the poll finds their rows
 REST_S = 0.01  # between the starts of two commits
 RETRY_S = (0.1, 2.0)  # first and longest pause while the store is away
@@ -221,7 +222,10 @@ class Offline(Feature):
             if rows:
                 self._free(holder)
             return
-        self._run_portions(session, holder, rows)
+        if rows:
+            self._run_portions(session, holder, rows)
+        else:
+            self._hand_over(session, [])
 
     def _run_portions(self, session: Session, holder: str, rows: list[OfflineRow]) -> None:
         """However much it is: a client is cut only for what it does not read, and loses nothing by that."""
@@ -230,21 +234,24 @@ class Offline(Feature):
             if number < len(portions):
                 session.intake.fetch()  # what is live waits on
             self._hand_over(session, portion)
-            if portion and not self._is_written(session):
+            if not self._is_written(session):
                 self._free(holder)
                 return
-            if portion:
-                self.counters["flushed"] += len(portion)
-                self._run_drop(session.user, [row.identity for row in portion])
+            self.counters["flushed"] += len(portion)
+            self._run_drop(session.user, [row.identity for row in portion])
             if not session.is_bound:
                 self._free(holder)
                 return
 
     def _is_written(self, session: Session) -> bool:
-        """Wait until the kernel has taken all that the client was given, or never will."""
-        pause_s = 0.0  # until the turn ends: usually that is it
+        """Wait until the kernel has taken all that the client was given, or never will; who takes too long is cut."""
+        pause_s = waited_s = 0.0  # until the turn ends: usually that is it
         while session.line.unsent:
+            if waited_s >= TAKE_S:
+                session.line.end("connection-timeout", "stored messages were not read")
+                return False
             self._sleep(pause_s)
+            waited_s += pause_s
             pause_s = LOOK_S
         return not session.line.has_lost
 
@@ -305,7 +312,7 @@ class Offline(Feature):
 
 
 def _portions(rows: list[OfflineRow]) -> Iterator[list[OfflineRow]]:
-    """In order, each of PORTION_BYTES or one row; an empty one when there are none."""
+    """Some rows in order, each portion of at most PORTION_BYTES, or one row."""
     portion: list[OfflineRow] = []
     size = 0
     for row in rows:

@@ -8,7 +8,7 @@ import pytest
 from tests.node.features.setting import DOMAIN, ME, NOW, OTHER, Clock, Line, Setting, stanza
 from xcluster.bus.messages import OfflineWaiting, SessionUp
 from xcluster.node.availability import row
-from xcluster.node.features.offline import Offline
+from xcluster.node.features.offline import LOOK_S, TAKE_S, Offline
 from xcluster.node.parcel import Parcel
 from xcluster.node.session import Session
 from xcluster.shared import jid
@@ -194,3 +194,11 @@ def test_who_leaves_between_two_portions_loses_none(at: At) -> None:
     again = at.bind("alice")
     at.says(again, b"<presence/>")
     assert [body[0] for body in at.heard(again)] == ["1", "2"]
+
+
+def test_who_does_not_take_a_portion_in_time_is_cut_and_loses_none(at: At) -> None:
+    alice, line = many_for_alice(at)
+    at.meanwhile = [lambda: None] * (int(TAKE_S / LOOK_S) + 3)
+    at.says(alice, b"<presence/>")
+    assert line.written[-1] == b"connection-timeout"
+    assert at.store.count_offline("alice") == 3
