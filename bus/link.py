@@ -145,11 +145,11 @@ class Link:
         first = frame.first
         if first + frame.count - 1 <= self.taken:
             return
-        tasks = self._decoded(frame)
         if first > self.taken + 1:
             if frame.count and len(self._held) < REORDER:
-                self._held[first] = tasks
+                self._held[first] = self._decoded(frame)
             return
+        tasks = self._decoded(frame)
         while True:
             for number, task in enumerate(tasks, first):
                 if number == self.taken + 1:

@@ -153,7 +153,7 @@ class Mesh:
 
     def offer(self, target: Origin, task: Task, context: Any) -> int:
         """As `send`, for what may take another way: 0 also when the peer does not accept it."""
-        link = self.links.get(target)
+        link = self.links.get(target)  # what `accepts` asks, with one look-up for both
         if (
             link is None
             or len(link.unacked) >= link.window

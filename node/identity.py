@@ -4,11 +4,14 @@ An identity is given where a message enters: the origin that took it, and a numb
 of one origin also tell which message came first.
 """
 
+from functools import lru_cache
+
 from xcluster.bus.messages import Origin
 
 NUMBER = 8  # bytes, big-endian
 
 
+@lru_cache(maxsize=8)  # it is asked for with every message, and changes with the incarnation
 def prefix(origin: Origin) -> bytes:
     """What all identities given by an incarnation begin with."""
     return f"{origin.name}/{origin.incarnation}/".encode()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from xcluster.bus.messages import Origin
 from xcluster.node.exchange import Exchange
 from xcluster.node.hooks import ACCOUNT, OWN, SERVER
 from xcluster.node.identity import make, prefix
@@ -41,8 +40,6 @@ class Inbound:
         self._watchers = watchers
         self._clock = clock
         self._number = 0
-        self._me: Origin | None = None  # whose the prefix is
-        self._prefix = b""  # of the identities that are given here
         self.counters = {"message": 0, "presence": 0, "iq": 0, "errors": 0}
         self._handlers = {"message": self._message, "presence": self._presence_in, "iq": self._iq}
 
@@ -87,11 +84,8 @@ class Inbound:
         to = self._address(session, stanza)
         if not to.local:
             raise StanzaError("cancel", "service-unavailable")
-        exchange = self._exchange
-        if exchange.me is not self._me:
-            self._me = exchange.me
-            self._prefix = prefix(exchange.me)
         self._number += 1
+        exchange = self._exchange
         raw = stamp(stanza, session.stamp, session.lang, ours=(self._domain, session.bare, to.bare))
         parcel = Parcel(
             session.counter,
@@ -99,7 +93,7 @@ class Inbound:
             to,
             "message",
             message_type(stanza.type),
-            make(self._prefix, self._number),
+            make(prefix(exchange.me), self._number),
             raw,
             stanza.children,
         )
