@@ -8,6 +8,8 @@ what a node is, without sockets
   parcel          a stanza on its way
   identity        what a message is known by everywhere
   intake          what a session takes: each identity once, stored before live
+  backlog         what a client was sent and has not acknowledged (XEP-0198; nothing uses it yet)
+  ledger          what a client has sent, and how much of it is taken care of (nor this)
   session         one connected resource of ours
   delivery        the last step of a stanza here, and where events fan out to features
   watchers        who sees whom
