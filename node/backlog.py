@@ -125,8 +125,7 @@ class Backlog:
     def resumed(self, h: int) -> list[Unacknowledged]:
         """As `acknowledged`, on a new connection: what is left is sent again, and asked for again."""
         done = self.acknowledged(h)
-        self.asked_at = None  # nobody answers what was asked on the old one
-        self._asked_for = 0
+        self._asked_for = 0  # nobody answers what was asked on the old one
         self._is_urgent = any(stanza.identity for stanza in self._waiting)
         return done
 

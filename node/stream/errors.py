@@ -4,12 +4,15 @@ from xcluster.shared import ns
 from xcluster.shared.stanza import escape
 
 
-def stream_error(condition: str, text: str = "", *, content: str = "", header: bytes = b"") -> bytes:
+def stream_error(
+    condition: str, text: str = "", *, content: str = "", detail: str = "", header: bytes = b""
+) -> bytes:
     """The error and the end of the stream.
 
-    `content` is what <see-other-host/> says; `header` is the response stream header, where none was sent yet.
+    `content` is what <see-other-host/> says; `detail` an element of the application's (§4.9.4); `header` is the
+    response stream header, where none was sent yet.
     """
-    error = f"<{condition} xmlns='{ns.STREAM_ERRORS}'>{escape(content)}</{condition}>"
+    error = f"<{condition} xmlns='{ns.STREAM_ERRORS}'>{escape(content)}</{condition}>{detail}"
     if text:
         error += f"<text xmlns='{ns.STREAM_ERRORS}' xml:lang='en'>{escape(text)}</text>"
     return header + f"<stream:error>{error}</stream:error></stream:stream>".encode()

@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 
 import msgspec
 
+from xcluster.node.stream.errors import stream_error
 from xcluster.shared import ns
 from xcluster.shared.errors import StanzaError, StreamError
-from xcluster.shared.stanza import Stanza, attribute, escape
+from xcluster.shared.stanza import Stanza, attribute
 
 COUNTS = 1 << 32  # a count is an xs:unsignedInt: after 2**32 - 1 comes 0 (§4)
 MAX_DIGITS = 20  # leading zeros are allowed, but not without end
@@ -112,48 +113,37 @@ def _count(text: str | None) -> int:
 
 def acknowledgement(h: int) -> bytes:
     """`h` of the client's stanzas are taken care of (§4)."""
-    return b"<a xmlns='urn:xmpp:sm:3' h='%d'/>" % (h % COUNTS)
+    return _element("a", {"h": _text(h)})
 
 
 def enabled(id: str = "", max_s: int = 0) -> bytes:
     """Counting begins (§3); with an `id` the session can be resumed within `max_s` seconds."""
-    resumable = (
-        attribute("id", id) + attribute("resume", "true") + attribute("max", str(max_s)) if id else b""
-    )
-    return b"<enabled" + attribute("xmlns", ns.STREAM_MANAGEMENT) + resumable + b"/>"
+    return _element("enabled", {"id": id, "resume": "true", "max": str(max_s)} if id else {})
 
 
 def resumed(previd: str, h: int) -> bytes:
     """The session goes on (§5); `h` of the client's stanzas are taken care of, it sends the others again."""
-    return b"".join(
-        (
-            b"<resumed",
-            attribute("xmlns", ns.STREAM_MANAGEMENT),
-            attribute("previd", previd),
-            attribute("h", str(h % COUNTS)),
-            b"/>",
-        )
-    )
+    return _element("resumed", {"previd": previd, "h": _text(h)})
 
 
 def failed(condition: str, h: int | None = None) -> bytes:
     """It can't be (§6); `h`, where it is known, is how many stanzas of a lost session are taken care of (§5)."""
-    count = None if h is None else str(h % COUNTS)
-    return b"".join(
-        (
-            b"<failed",
-            attribute("xmlns", ns.STREAM_MANAGEMENT),
-            attribute("h", count),
-            f"><{condition} xmlns='{ns.STANZA_ERRORS}'/></failed>".encode(),
-        )
-    )
+    error = f"<{condition} xmlns='{ns.STANZA_ERRORS}'/>".encode()
+    return _element("failed", {} if h is None else {"h": _text(h)}, error)
 
 
 def handled_count_too_high(h: int, sent: int) -> bytes:
     """The stream error for a client that acknowledges more than it was sent, and the end of the stream (§6)."""
     text = f"You acknowledged {h} stanzas, but I only sent you {sent} so far."
-    return (
-        f"<stream:error><undefined-condition xmlns='{ns.STREAM_ERRORS}'/>"
-        f"<handled-count-too-high xmlns='{ns.STREAM_MANAGEMENT}' h='{h}' send-count='{sent}'/>"
-        f"<text xmlns='{ns.STREAM_ERRORS}' xml:lang='en'>{escape(text)}</text></stream:error></stream:stream>"
-    ).encode()
+    detail = _element("handled-count-too-high", {"h": _text(h), "send-count": _text(sent)})
+    return stream_error("undefined-condition", text, detail=detail.decode())
+
+
+def _text(count: int) -> str:
+    return str(count % COUNTS)
+
+
+def _element(name: str, attributes: dict[str, str], payload: bytes = b"") -> bytes:
+    start = b"<" + name.encode() + attribute("xmlns", ns.STREAM_MANAGEMENT)
+    start += b"".join(attribute(key, value) for key, value in attributes.items())
+    return start + (b">" + payload + b"</" + name.encode() + b">" if payload else b"/>")
