@@ -277,9 +277,17 @@ class Mesh:
         return source in self.members.peers
 
     def _tell(self, events: Iterable[membership.Event], now: float) -> None:
+        events = list(events)
+        for (
+            event
+        ) in events:  # several may die at once: none is left half there while others hear of the first
+            if isinstance(event, Died):
+                self._bury(event.origin)
         for event in events:
             if isinstance(event, Died):
-                self._bury(event)
+                for table in self.tables.values():
+                    table.forget(event.origin)
+                self.listener.member(event)
             else:
                 if event.origin not in self.replicas:
                     self._meet(event.origin, now)
@@ -295,15 +303,11 @@ class Mesh:
     def _new_link(self, origin: Origin) -> Link:
         return Link(self.me, origin, self.options.link_window)
 
-    def _bury(self, event: Died) -> None:
-        origin = event.origin
+    def _bury(self, origin: Origin) -> None:
         self.replicas.pop(origin, None)
         link = self.links.get(origin)
         if link is not None:  # first: what it held goes before whatever the death sets free
             self._cut(link)
-        for table in self.tables.values():
-            table.forget(origin)
-        self.listener.member(event)
 
     def _cut(self, link: Link) -> None:
         self.links.pop(link.peer, None)

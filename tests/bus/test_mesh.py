@@ -284,6 +284,31 @@ def test_peer_that_is_ahead_is_named_with_the_position_to_wait_for() -> None:
     assert a.mesh.behind(cluster.shuttle.now) == {}
 
 
+def test_two_that_die_at_once_are_both_gone_when_anybody_hears_of_it() -> None:
+    """Whoever is told of the one may ask about all that is left, and find no half of the other."""
+    cluster = Cluster(A, B, C)
+    a, b, c = cluster.nodes
+    known: list[tuple[dict[Origin, int], list[bool], int]] = []
+
+    def member(event: Event) -> None:
+        if isinstance(event, Died):
+            behind = a.mesh.behind(cluster.shuttle.now)
+            known.append(
+                (behind, [a.mesh.accepts(B), a.mesh.accepts(C)], a.mesh.offer(C, FetchOffline([1]), "x"))
+            )
+
+    a.member = member  # type: ignore[method-assign]
+    a.mesh.send(B, FetchOffline([1]), "to b")
+    a.mesh.send(C, FetchOffline([1]), "to c")
+    cluster.shuttle.loses = lambda source, to, message: True
+    cluster.kill(b)
+    cluster.kill(c)
+    cluster.run(40.0)
+    assert known == [({}, [False, False], 0)] * 2
+    assert [entry[2] for entry in a.of("returned")] == ["to b", "to c"]
+    assert a.of("cut", "returned")[0][0] == "cut"
+
+
 def test_peer_that_is_overdue_may_be_ahead_and_the_dead_are_not_waited_for() -> None:
     cluster = Cluster(A, B)
     a, b = cluster.nodes
