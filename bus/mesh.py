@@ -276,11 +276,11 @@ class Mesh:
         self._tell(self.members.heard(source, bus, now), now)
         return source in self.members.peers
 
-    def _tell(self, events: Iterable[membership.Event], now: float) -> None:
-        events = list(events)
-        for (
-            event
-        ) in events:  # several may die at once: none is left half there while others hear of the first
+    def _tell(self, events: list[membership.Event], now: float) -> None:
+        if not events:
+            return
+        # Several may die at once: none is left half there while others hear of the first.
+        for event in events:
             if isinstance(event, Died):
                 self._bury(event.origin)
         for event in events:
